@@ -1,1 +1,5 @@
-//! CairnFS runtime.
+//! What every CairnFS daemon stands on: durable files, background workers, orderly shutdown, health endpoints, logs.
+//!
+//! Nothing here knows of inodes or chunks. `proto` says what crosses the wire; this crate says how a process behaves.
+
+pub mod crashsafe;
