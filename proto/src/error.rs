@@ -1,0 +1,121 @@
+//! What a call can answer besides success. Errors cross the wire as values; the client has the one table from here to `errno`.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::ids::{ChunkHandle, ChunkVersion, InodeId, ServerId, SessionId};
+use crate::name::NameError;
+
+/// Why the metaserver did not do what it was asked. Most are answers of the namespace and final; [`FsError::is_transient`] names
+/// those that a client waits out and asks again.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Error)]
+pub enum FsError {
+    #[error("no such entry")]
+    NotFound,
+    #[error("the entry exists")]
+    Exists,
+    #[error("not a directory")]
+    NotDirectory,
+    #[error("is a directory")]
+    IsDirectory,
+    #[error("the directory is not empty")]
+    NotEmpty,
+    #[error("the name is too long")]
+    NameTooLong,
+    #[error("invalid argument")]
+    InvalidArgument,
+    #[error("operation not permitted")]
+    NotPermitted,
+    #[error("permission denied")]
+    AccessDenied,
+    #[error("too many links")]
+    TooManyLinks,
+    #[error("file too large")]
+    FileTooLarge,
+    #[error("no space left")]
+    NoSpace,
+    #[error("no such extended attribute")]
+    NoXattr,
+    #[error("the extended attribute exists")]
+    XattrExists,
+    #[error("extended attribute or list too large")]
+    XattrTooLarge,
+    #[error("not supported")]
+    Unsupported,
+    /// The inode is gone: removed by somebody else while this client still knew its number.
+    #[error("{0} no longer exists")]
+    Stale(InodeId),
+    /// Too few chunkservers can be reached to place a new chunk.
+    #[error("no chunkserver can take a new chunk")]
+    NoServers,
+    /// All holders of the chunk are out of reach.
+    #[error("no holder of {0} can be reached")]
+    NoReplica(ChunkHandle),
+    /// The chunk is being copied or reconciled; ask again shortly.
+    #[error("{0} is being repaired")]
+    ChunkBusy(ChunkHandle),
+    #[error("{0} is not known (expired, or the metaserver gave it up)")]
+    SessionUnknown(SessionId),
+    /// The metaserver cannot serve now: starting, stopping, or not the leader.
+    #[error("the metaserver is not ready")]
+    NotReady,
+    /// The metaserver's own storage failed; its log says how.
+    #[error("the metaserver's storage failed")]
+    Storage,
+}
+
+impl FsError {
+    /// Worth asking again, with the same [`crate::ids::OpId`].
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::ChunkBusy(_) | Self::NotReady | Self::NoReplica(_) | Self::NoServers)
+    }
+}
+
+impl From<NameError> for FsError {
+    fn from(e: NameError) -> Self {
+        match e {
+            NameError::TooLong => Self::NameTooLong,
+            NameError::Invalid => Self::InvalidArgument,
+        }
+    }
+}
+
+/// Why a chunkserver did not do what it was asked.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Error)]
+pub enum ChunkError {
+    /// It has no such chunk. Final for deletes; for a read see [`crate::chunk::ChunkLocation::length`].
+    #[error("{0} is not here")]
+    NotFound(ChunkHandle),
+    /// The caller's version is older than the copy's: it was fenced off. Locate the chunk again.
+    #[error("{handle}: version {asked} is fenced off by {have}")]
+    VersionFenced { handle: ChunkHandle, asked: ChunkVersion, have: ChunkVersion },
+    /// The copy is older than what the caller asks for.
+    #[error("{handle}: version {have} here is older than {asked}")]
+    VersionStale { handle: ChunkHandle, asked: ChunkVersion, have: ChunkVersion },
+    /// Bytes that came in do not match the sums that came with them: damaged on the way. Send again.
+    #[error("{handle}: block {block} was damaged on the way")]
+    DamagedInTransit { handle: ChunkHandle, block: u32 },
+    /// Stored bytes do not match their sum. Read elsewhere; the server has noted it.
+    #[error("{handle}: block {block} is damaged on disk")]
+    DamagedOnDisk { handle: ChunkHandle, block: u32 },
+    #[error("no space left on the chunkserver")]
+    NoSpace,
+    #[error("the chunkserver's disk failed: {0}")]
+    Disk(String),
+    /// A later member of the chain failed. Report that one.
+    #[error("chunkserver {server} of the chain failed: {cause}")]
+    Chain { server: ServerId, cause: ChainFailure },
+    #[error("malformed request: {0}")]
+    Malformed(String),
+    #[error("the chunkserver is stopping")]
+    Stopping,
+}
+
+/// How a later member of a chain failed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Error)]
+pub enum ChainFailure {
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    Refused(Box<ChunkError>),
+}

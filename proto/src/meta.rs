@@ -1,0 +1,270 @@
+//! Client to metaserver: the namespace.
+//!
+//! Reads are calls of their own. Every change is one [`Mutation`] under an [`OpId`]: the shape in which it is retried, batched
+//! and answered from the ledger.
+
+use serde::{Deserialize, Serialize};
+
+use crate::attr::{Attr, Credentials, FileKind, SetAttr};
+use crate::chunk::ChunkLocation;
+use crate::error::FsError;
+use crate::ids::{ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, DirCookie, InodeId, OpId, ServerId, SessionId};
+use crate::name::Name;
+use crate::policy::{Policy, PolicyChange};
+use crate::time::Timestamp;
+
+/// Bytes in the longest value of one extended attribute (`XATTR_SIZE_MAX`).
+pub const XATTR_SIZE_MAX: usize = 64 << 10;
+/// Bytes in the longest list of xattr names of one inode (`XATTR_LIST_MAX`).
+pub const XATTR_LIST_MAX: usize = 64 << 10;
+/// Mutations in one [`MetaService::mutate`] call at most.
+pub const MAX_BATCH_OPS: usize = 1024;
+/// Chunks named or allocated in one call at most.
+pub const MAX_CHUNKS_PER_CALL: u32 = 64;
+/// Entries in one page of [`MetaService::read_dir`] at most.
+pub const MAX_DIR_PAGE: u32 = 4096;
+/// Inodes in one [`MetaService::release`] call at most.
+pub const MAX_RELEASE: usize = 4096;
+
+/// What a new inode is.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub enum NewNode {
+    File,
+    Directory,
+    /// At most [`crate::attr::SYMLINK_MAX_BYTES`], not empty.
+    Symlink { target: Vec<u8> },
+    Fifo,
+    Socket,
+    CharDevice { rdev: u32 },
+    BlockDevice { rdev: u32 },
+}
+
+/// How `rename` treats an existing target.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub enum RenameMode {
+    /// POSIX: replaced atomically.
+    Replace,
+    /// `RENAME_NOREPLACE`.
+    NoReplace,
+    /// `RENAME_EXCHANGE`: both exist and change places.
+    Exchange,
+}
+
+/// How `setxattr` treats an existing attribute.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub enum XattrMode {
+    Any,
+    /// `XATTR_CREATE`.
+    Create,
+    /// `XATTR_REPLACE`.
+    Replace,
+}
+
+/// What one writer did to one chunk, as far as its acknowledgements say.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct ChunkExtent {
+    pub index: ChunkIndex,
+    pub handle: ChunkHandle,
+    /// Bytes from the chunk's start to the last one written. The stored length only grows by this.
+    pub length: u32,
+    /// Bytes of the chunk that hold data now (blocks that are not holes).
+    pub allocated: u32,
+}
+
+/// A change to the namespace. Names say what POSIX calls them; errors are those of the man pages.
+///
+/// Permissions are checked by the client's kernel (`default_permissions`); the metaserver checks what needs the stored state:
+/// existence, types, emptiness, limits, ACL inheritance, setgid and the clearing of setuid.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub enum Mutation {
+    /// `open(O_CREAT)`, `mkdir`, `mknod`, `symlink`. Answers [`MutationReply::Entry`].
+    Create {
+        parent: InodeId,
+        name: Name,
+        node: NewNode,
+        /// Permission bits before the umask.
+        mode: u32,
+        /// Applied unless the parent has a default ACL, which then decides.
+        umask: u32,
+        owner: Credentials,
+        /// Fail with `Exists` where the name exists. Otherwise an existing regular file is answered with `created: false`.
+        exclusive: bool,
+        /// The session holds the file open from here on, as by [`MetaService::open`].
+        open: bool,
+    },
+    /// `link`. Answers `Entry`.
+    Link { inode: InodeId, parent: InodeId, name: Name },
+    /// `unlink`. Answers [`MutationReply::Removed`].
+    Unlink { parent: InodeId, name: Name },
+    /// `rmdir`. Answers `Removed`.
+    Rmdir { parent: InodeId, name: Name },
+    /// `renameat2`. Answers [`MutationReply::Renamed`].
+    Rename { parent: InodeId, name: Name, new_parent: InodeId, new_name: Name, mode: RenameMode },
+    /// `chmod`, `chown`, `truncate`, `utimensat`. Answers [`MutationReply::Attr`].
+    SetAttr { inode: InodeId, set: SetAttr },
+    /// `setxattr`. POSIX ACLs (`system.posix_acl_access`, `_default`) are parsed and kept in step with the mode.
+    /// `clear_sgid`: the caller is not in the file's group (`FUSE_SETXATTR_ACL_KILL_SGID`). Answers `Attr`.
+    SetXattr { inode: InodeId, name: Name, value: Vec<u8>, mode: XattrMode, clear_sgid: bool },
+    /// `removexattr`. Answers `Attr`.
+    RemoveXattr { inode: InodeId, name: Name },
+    /// Makes sure that `count` chunks from `first` exist, placing new ones. Answers [`MutationReply::Chunks`], existing ones included.
+    AllocateChunks { inode: InodeId, first: ChunkIndex, count: u32 },
+    /// A writer's bytes are acknowledged by all replicas: from now on they are part of the file. Answers `Attr`.
+    CommitWrite {
+        inode: InodeId,
+        /// The file is at least this long.
+        size: u64,
+        mtime: Timestamp,
+        /// At most [`MAX_CHUNKS_PER_CALL`].
+        extents: Vec<ChunkExtent>,
+        kill_suid_sgid: bool,
+    },
+    /// The bytes of a chunk from its `trimmed_at` on are zeroed on all replicas. Answers `Done`.
+    ClearTrim { inode: InodeId, index: ChunkIndex, handle: ChunkHandle },
+    /// Members of a chunk failed a write at `version`. The survivors that the metaserver can reach go on under the next version.
+    /// Where nobody would survive the members stay as they are. Answers `Chunks` with the one location.
+    ReplaceFailed { inode: InodeId, index: ChunkIndex, handle: ChunkHandle, version: ChunkVersion, failed: Vec<ServerId> },
+    /// Changes what new entries of a directory, or new chunks of a file, ask for. Answers [`MutationReply::Policy`].
+    SetPolicy { inode: InodeId, change: PolicyChange },
+}
+
+/// The answer to a [`Mutation`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub enum MutationReply {
+    Done,
+    Attr(Attr),
+    /// The entry's inode; `parent` as it is now.
+    Entry { attr: Attr, parent: Attr, created: bool, policy: Policy },
+    /// The removed entry's inode as it is now (`nlink` may be 0: it lives while somebody holds it open).
+    Removed { attr: Attr, parent: Attr },
+    /// What moved, what the move replaced (gone) or exchanged, and both parents, as they are now.
+    Renamed { moved: Attr, replaced: Option<Attr>, exchanged: Option<Attr>, old_parent: Attr, new_parent: Attr },
+    Chunks(Vec<ChunkLocation>),
+    Policy(Policy),
+}
+
+/// One mutation with its name.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct NamedMutation {
+    pub op: OpId,
+    pub mutation: Mutation,
+}
+
+/// What a client says of itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct ClientInfo {
+    pub host: String,
+    pub mountpoint: String,
+    pub pid: u32,
+    pub version: String,
+}
+
+/// A session, new or taken up again.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct SessionGrant {
+    pub session: SessionId,
+    pub cluster: ClusterId,
+    /// Milliseconds without a sign of life after which the metaserver gives the session up.
+    pub term_ms: u64,
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct OpenMode {
+    pub read: bool,
+    pub write: bool,
+}
+
+/// An opened file: what the first read or write will ask for comes along.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Opened {
+    pub attr: Attr,
+    pub policy: Policy,
+    /// The file's first chunks, as many as one call names.
+    pub chunks: Vec<ChunkLocation>,
+}
+
+/// Which page of a directory to read.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct ReadDir {
+    pub inode: InodeId,
+    /// Entries after this one. An entry that exists during the whole listing is listed exactly once, whatever happens beside it.
+    pub after: DirCookie,
+    /// At most [`MAX_DIR_PAGE`].
+    pub limit: u32,
+    /// Send the attributes of each entry.
+    pub plus: bool,
+}
+
+/// One entry of a directory (`.` and `..` are the client's).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct DirEntry {
+    pub name: Name,
+    pub inode: InodeId,
+    pub kind: FileKind,
+    pub cookie: DirCookie,
+    /// Present where asked for.
+    pub attr: Option<Attr>,
+}
+
+/// A page of a directory.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct DirPage {
+    pub entries: Vec<DirEntry>,
+    /// Nothing follows.
+    pub end: bool,
+    /// The directory's parent, for `..`.
+    pub parent: InodeId,
+}
+
+/// Space and counts of the file system, in bytes as users can fill them (copies accounted for by the default policy).
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
+pub struct FsStat {
+    pub total: u64,
+    pub free: u64,
+    pub inodes: u64,
+}
+
+/// The metaserver's face to clients. Reads are answered from applied state: what was acknowledged is seen.
+#[tarpc::service]
+pub trait MetaService {
+    /// Opens a session, or takes `resume` up again (after a lost connection or a restart of the metaserver): then `open` are the
+    /// inodes that this client holds open.
+    async fn open_session(client: ClientInfo, resume: Option<SessionId>, open: Vec<InodeId>) -> Result<SessionGrant, FsError>;
+    /// A sign of life.
+    async fn keep_alive(session: SessionId) -> Result<(), FsError>;
+    /// Ends a session in good order.
+    async fn close_session(session: SessionId) -> Result<(), FsError>;
+
+    /// Does `ops` in order, each on its own: one that is refused does not stop the next. The results of ops below `acked`
+    /// will never be asked for again. At most [`MAX_BATCH_OPS`].
+    async fn mutate(ops: Vec<NamedMutation>, acked: u64) -> Result<Vec<Result<MutationReply, FsError>>, FsError>;
+
+    async fn lookup(parent: InodeId, name: Name) -> Result<Attr, FsError>;
+    async fn get_attr(inode: InodeId) -> Result<Attr, FsError>;
+    async fn read_link(inode: InodeId) -> Result<Vec<u8>, FsError>;
+    async fn read_dir(request: ReadDir) -> Result<DirPage, FsError>;
+    /// `NoXattr` where there is none.
+    async fn get_xattr(inode: InodeId, name: Name) -> Result<Vec<u8>, FsError>;
+    async fn list_xattr(inode: InodeId) -> Result<Vec<Name>, FsError>;
+
+    /// The session holds `inode` open until it releases it as often as it opened it: unlinked, it lives on.
+    async fn open(session: SessionId, inode: InodeId, mode: OpenMode) -> Result<Opened, FsError>;
+    async fn release(session: SessionId, inodes: Vec<InodeId>) -> Result<(), FsError>;
+
+    /// The existing chunks among `count` from `first`; a chunk that is missing is a hole.
+    async fn locate(inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<ChunkLocation>, FsError>;
+    /// A reader met a damaged, missing or unreachable copy.
+    async fn report_bad_replica(handle: ChunkHandle, server: ServerId, what: BadReplica) -> Result<(), FsError>;
+
+    async fn stat_fs() -> Result<FsStat, FsError>;
+}
+
+/// What a reader found wrong with a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
+pub enum BadReplica {
+    Unreachable,
+    Missing,
+    Damaged,
+    Stale,
+}
