@@ -1,1 +1,3 @@
 //! CairnFS metaserver.
+
+pub mod store;
