@@ -54,6 +54,8 @@ pub struct Attr {
     pub ctime: Timestamp,
     /// Time of creation.
     pub btime: Timestamp,
+    /// Whether it may have extended attributes, ACLs included. Never falsely `false`: then nobody need ask for one.
+    pub has_xattrs: bool,
     /// The command that last changed this inode: equal values mean equal attributes and, for a directory, equal contents.
     pub changed_at: LogIndex,
 }

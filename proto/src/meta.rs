@@ -126,6 +126,9 @@ pub enum Mutation {
     ReplaceFailed { inode: InodeId, index: ChunkIndex, handle: ChunkHandle, version: ChunkVersion, failed: Vec<ServerId> },
     /// Changes what new entries of a directory, or new chunks of a file, ask for. Answers [`MutationReply::Policy`].
     SetPolicy { inode: InodeId, change: PolicyChange },
+    /// Somebody read the inode at `atime` (sent lazily, by the rules of `relatime`). Unlike [`Mutation::SetAttr`] it leaves `ctime`
+    /// alone; an older time than the stored one changes nothing. Answers `Attr`.
+    TouchAtime { inode: InodeId, atime: Timestamp },
 }
 
 /// The answer to a [`Mutation`].
