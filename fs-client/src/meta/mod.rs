@@ -1,0 +1,5 @@
+//! The session with the metaserver.
+
+mod error;
+
+pub use error::MetaError;
