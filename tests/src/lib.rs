@@ -1,1 +1,12 @@
-//! CairnFS tests.
+//! The harness of the whole-system tests: real daemons as processes, real mounts, real kills.
+//!
+//! A [`cluster::Cluster`] owns a fresh temporary directory, the daemons in it and the mounts on it; dropping it unmounts and
+//! ends them all. The suites are under `tests/`; `docs/testing.md` lists them.
+
+pub mod binaries;
+pub mod cluster;
+pub mod daemon;
+pub mod mount;
+pub mod ops;
+pub mod pattern;
+pub mod run;

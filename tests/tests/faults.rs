@@ -1,0 +1,332 @@
+//! Faults under load, against real processes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cairn_tests::cluster::{Cluster, Options};
+use cairn_tests::{pattern, run};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const SETTLE: Duration = Duration::from_secs(120);
+
+/// Options under which a dead server is given up after seconds, so that the tests see repair.
+fn quick_detection() -> Options {
+    let args = ["--suspect-after-ms", "1500", "--dead-after-ms", "4000", "--reconcile-after-ms", "2000"];
+    Options { meta_args: args.map(String::from).into(), ..Options::default() }
+}
+
+#[test]
+fn a_writer_does_not_notice_that_a_chunkserver_dies() -> Result<()> {
+    let mut cluster = Cluster::with(quick_detection())?;
+    let mount = cluster.mount()?;
+    let path = mount.join("big");
+    let len = 160 << 20;
+    let want = pattern::bytes(7, len);
+    let stop_at = Arc::new(AtomicU64::new(0));
+    let (write_path, bytes, progress) = (path.clone(), want.clone(), Arc::clone(&stop_at));
+    let writer = thread::spawn(move || -> Result<()> {
+        let mut file = File::create(write_path)?;
+        for piece in bytes.chunks(1 << 20) {
+            file.write_all(piece)?;
+            progress.fetch_add(1, Ordering::SeqCst);
+        }
+        file.sync_all()?;
+        Ok(())
+    });
+    run::wait_until("40 MiB written", Duration::from_secs(60), || Ok(stop_at.load(Ordering::SeqCst) >= 40))?;
+    cluster.kill_chunkserver(0)?;
+    writer.join().expect("the writer does not panic").context("the writer noticed")?;
+    ensure!(std::fs::read(&path)? == want, "the bytes differ");
+    cluster.start_chunkserver(0)?;
+    cluster.wait_settled(SETTLE)?;
+    cluster.assert_fsck_clean()?;
+    mount.unmount()?;
+    let mount = cluster.mount()?;
+    ensure!(std::fs::read(mount.join("big"))? == want, "the bytes differ from a fresh mount");
+    mount.unmount()
+}
+
+#[test]
+fn a_reader_does_not_notice_that_a_chunkserver_dies() -> Result<()> {
+    let mut cluster = Cluster::with(quick_detection())?;
+    let mount = cluster.mount()?;
+    let want = pattern::bytes(8, 200 << 20);
+    std::fs::write(mount.join("big"), &want)?;
+    mount.unmount()?;
+    // A fresh client has nothing cached.
+    let mount = cluster.mount()?;
+    let mut file = File::open(mount.join("big"))?;
+    let mut got = vec![0; want.len()];
+    let (first, rest) = got.split_at_mut(30 << 20);
+    file.read_exact(first)?;
+    cluster.kill_chunkserver(1)?;
+    file.read_exact(rest).context("the reader noticed")?;
+    ensure!(got == want, "the bytes differ");
+    mount.unmount()?;
+    cluster.wait_settled(SETTLE)
+}
+
+#[test]
+fn a_flipped_bit_is_read_around_logged_and_counted() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let mount = cluster.mount()?;
+    let want = pattern::bytes(9, 8 << 20);
+    {
+        let mut file = File::create(mount.join("f"))?;
+        file.write_all(&want)?;
+        file.sync_all()?;
+    }
+    mount.unmount()?;
+    cluster.wait_settled(SETTLE)?;
+    let info = |cluster: &Cluster, path: &str| cluster.cairn_json(&["info", path]);
+    let before = info(&cluster, "/f")?;
+    let replicas = before["chunks"][0]["replicas"].as_array().context("chunk 0 has replicas")?.clone();
+    // Whichever copy a reader prefers: flip one bit in each copy, in blocks of their own.
+    for (n, replica) in replicas.iter().enumerate() {
+        let name = replica["name"].as_str().context("a replica has a name")?;
+        let index: usize = name.trim_start_matches("chunk").parse()?;
+        flip_bit(&data_file(&cluster.chunkserver_dir(index))?, 1_000_000 + 100_000 * n as u64)?;
+    }
+    let mount = cluster.mount()?;
+    ensure!(std::fs::read(mount.join("f"))? == want, "a flipped bit reached the reader");
+    mount.unmount()?;
+    run::wait_until("the damage is counted", Duration::from_secs(20), || {
+        let status = cluster.cairn_json(&["status"])?;
+        let damaged: u64 = status["servers"].as_array().into_iter().flatten().filter_map(|s| s["damaged"].as_u64()).sum();
+        Ok(damaged > 0)
+    })?;
+    let logs: String = (0..3).map(|i| std::fs::read_to_string(cluster.log(&format!("chunk{i}"))).unwrap_or_default()).collect();
+    ensure!(logs.contains("damaged"), "no chunkserver logged the damage");
+    Ok(())
+}
+
+#[test]
+fn twenty_times_all_killed_loses_nothing_that_was_synced() -> Result<()> {
+    let seed = pattern::seed("twenty_kills");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut cluster = Cluster::with(quick_detection())?;
+    let mount = cluster.mount()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..3)
+        .map(|n| {
+            let (dir, stop) = (mount.join(&format!("w{n}")), Arc::clone(&stop));
+            thread::spawn(move || Journal::run(&dir, seed ^ n, &stop))
+        })
+        .collect();
+    for _ in 0..20 {
+        thread::sleep(Duration::from_millis(rng.random_range(200..1500)));
+        cluster.kill_all()?;
+        cluster.start_all()?;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let journals = writers
+        .into_iter()
+        .map(|w| w.join().expect("a writer does not panic"))
+        .collect::<Result<Vec<_>>>()
+        .with_context(|| format!("seed {seed}"))?;
+    let synced: usize = journals.iter().map(|j| j.records.len()).sum();
+    println!("{synced} acknowledged steps to check");
+    ensure!(synced > 100, "the load hardly ran: {synced} steps");
+    for journal in &journals {
+        journal.check()?;
+    }
+    mount.unmount()?;
+    let mount = cluster.mount()?;
+    for journal in &journals {
+        journal.check().with_context(|| format!("from a fresh mount, seed {seed}"))?;
+    }
+    mount.unmount()?;
+    cluster.wait_settled(SETTLE)?;
+    cluster.assert_fsck_clean().with_context(|| format!("seed {seed}"))
+}
+
+#[test]
+fn the_client_killed_too_keeps_what_was_synced() -> Result<()> {
+    let seed = pattern::seed("client_killed");
+    let mut cluster = Cluster::with(quick_detection())?;
+    let mount = cluster.mount()?;
+    let dir = mount.join("w");
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (dir, stop) = (dir.clone(), Arc::clone(&stop));
+        thread::spawn(move || Journal::until_error(&dir, seed, &stop))
+    };
+    thread::sleep(Duration::from_secs(4));
+    cluster.kill_all()?;
+    mount.kill()?;
+    stop.store(true, Ordering::SeqCst);
+    let journal = writer.join().expect("the writer does not panic");
+    cluster.start_all()?;
+    let mount = cluster.mount()?;
+    let mut moved = journal;
+    moved.dir = mount.join("w");
+    ensure!(moved.records.len() > 20, "the load hardly ran: {} steps", moved.records.len());
+    moved.check().with_context(|| format!("seed {seed}"))?;
+    mount.unmount()?;
+    cluster.wait_settled(SETTLE)?;
+    cluster.assert_fsck_clean().with_context(|| format!("seed {seed}"))
+}
+
+#[test]
+fn without_its_sled_files_the_metaserver_rebuilds() -> Result<()> {
+    let mut cluster = Cluster::start()?;
+    let mount = cluster.mount()?;
+    for n in 0..300 {
+        std::fs::write(mount.join(&format!("f{n}")), pattern::bytes(n, 5000))?;
+    }
+    let listing = run::shell(mount.path(), "ls -lan --time-style=full-iso")?;
+    let output = cluster.cairn(&["checkpoint"])?;
+    ensure!(output.status.success(), "{}", run::printed(&output));
+    for n in 300..400 {
+        std::fs::write(mount.join(&format!("f{n}")), pattern::bytes(n, 5000))?;
+    }
+    let listing_after = run::shell(mount.path(), "ls -lan --time-style=full-iso")?;
+    ensure!(listing != listing_after, "the second half is there");
+    cluster.kill_meta()?;
+    let store = cluster.meta_dir().join("store");
+    ensure!(store.is_dir(), "{} is where the sled files are", store.display());
+    std::fs::remove_dir_all(&store)?;
+    cluster.start_meta()?;
+    ensure!(run::shell(mount.path(), "ls -lan --time-style=full-iso")? == listing_after, "the listing changed");
+    for n in 0..400 {
+        ensure!(std::fs::read(mount.join(&format!("f{n}")))? == pattern::bytes(n, 5000), "f{n} changed");
+    }
+    mount.unmount()?;
+    cluster.wait_settled(SETTLE)?;
+    cluster.assert_fsck_clean()
+}
+
+/// A writer that knows what was acknowledged: files made, synced, renamed and removed, and a log that is appended and synced.
+#[derive(Debug)]
+struct Journal {
+    dir: PathBuf,
+    records: Vec<Record>,
+}
+
+/// Something that was acknowledged and fsynced.
+#[derive(Debug, Clone)]
+enum Record {
+    /// File `n` holds `pattern(seed)` of this length under its first or its second name.
+    Synced { n: u64, seed: u64, len: usize, renamed: bool },
+    Removed { n: u64 },
+    /// The log is at least this long.
+    Logged { bytes: u64 },
+}
+
+const LOG_RECORD: usize = 777;
+
+impl Journal {
+    /// Works until told to stop; any error is a failure.
+    fn run(dir: &Path, seed: u64, stop: &AtomicBool) -> Result<Self> {
+        let mut journal = Self { dir: dir.to_owned(), records: Vec::new() };
+        std::fs::create_dir(dir)?;
+        let mut n = 0;
+        while !stop.load(Ordering::SeqCst) {
+            journal.step(n, seed)?;
+            n += 1;
+        }
+        Ok(journal)
+    }
+
+    /// Works until told to stop or until the first error.
+    fn until_error(dir: &Path, seed: u64, stop: &AtomicBool) -> Self {
+        let mut journal = Self { dir: dir.to_owned(), records: Vec::new() };
+        if std::fs::create_dir(dir).is_ok() {
+            let mut n = 0;
+            while !stop.load(Ordering::SeqCst) && journal.step(n, seed).is_ok() {
+                n += 1;
+            }
+        }
+        journal
+    }
+
+    fn step(&mut self, n: u64, seed: u64) -> Result<()> {
+        let seed = seed.wrapping_add(n * 1_000);
+        let len = (seed % 40_000) as usize + 1;
+        let path = self.dir.join(format!("f{n}"));
+        let mut file = File::create(&path).with_context(|| format!("create f{n}"))?;
+        file.write_all(&pattern::bytes(seed, len)).with_context(|| format!("write f{n}"))?;
+        file.sync_all().with_context(|| format!("fsync f{n}"))?;
+        drop(file);
+        self.records.push(Record::Synced { n, seed, len, renamed: false });
+        if n % 3 == 0 {
+            std::fs::rename(&path, self.dir.join(format!("g{n}"))).with_context(|| format!("rename f{n}"))?;
+            self.records.push(Record::Synced { n, seed, len, renamed: true });
+        } else if n % 5 == 1 {
+            std::fs::remove_file(&path).with_context(|| format!("unlink f{n}"))?;
+            self.records.push(Record::Removed { n });
+        }
+        let mut log = OpenOptions::new().append(true).create(true).open(self.dir.join("log")).context("open log")?;
+        log.write_all(&pattern::bytes(n, LOG_RECORD)).context("append to log")?;
+        log.sync_data().context("fdatasync log")?;
+        self.records.push(Record::Logged { bytes: (n + 1) * LOG_RECORD as u64 });
+        Ok(())
+    }
+
+    /// The last word on each file and on the log must hold.
+    fn check(&self) -> Result<()> {
+        let mut last = std::collections::BTreeMap::new();
+        let mut logged = 0;
+        for record in &self.records {
+            match record {
+                Record::Synced { n, .. } | Record::Removed { n } => {
+                    last.insert(*n, record.clone());
+                }
+                Record::Logged { bytes } => logged = *bytes,
+            }
+        }
+        let newest = last.keys().next_back().copied();
+        for (n, record) in last {
+            let (first, second) = (self.dir.join(format!("f{n}")), self.dir.join(format!("g{n}")));
+            match record {
+                Record::Synced { seed, len, renamed, .. } => {
+                    // The very last step may have been under way when its process was stopped.
+                    let path = if renamed || (Some(n) == newest && !first.exists()) { &second } else { &first };
+                    if Some(n) == newest && !path.exists() && !renamed {
+                        continue;
+                    }
+                    let got = std::fs::read(path).with_context(|| format!("{} is lost", path.display()))?;
+                    ensure!(got == pattern::bytes(seed, len), "{}: synced bytes are lost", path.display());
+                    ensure!(!renamed || !first.exists(), "{} is back after its rename", first.display());
+                }
+                Record::Removed { .. } => ensure!(!first.exists(), "{} is back after its removal", first.display()),
+                Record::Logged { .. } => {}
+            }
+        }
+        let mut log = Vec::new();
+        if logged > 0 {
+            File::open(self.dir.join("log"))?.read_to_end(&mut log)?;
+        }
+        ensure!(log.len() as u64 >= logged, "the log has {} bytes, {logged} were synced", log.len());
+        for (n, record) in log[..logged as usize].chunks(LOG_RECORD).enumerate() {
+            ensure!(record == pattern::bytes(n as u64, LOG_RECORD), "log record {n} is not what was synced");
+        }
+        Ok(())
+    }
+}
+
+/// The largest data file of a chunkserver.
+fn data_file(dir: &Path) -> Result<PathBuf> {
+    let script = "find . -type f -size +1M -printf '%s %p\\n' | sort -n | tail -1 | cut -d' ' -f2";
+    let relative = run::shell(dir, script)?;
+    ensure!(!relative.trim().is_empty(), "no data file under {}", dir.display());
+    Ok(dir.join(relative.trim()))
+}
+
+fn flip_bit(path: &Path, offset: u64) -> Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(&mut byte)?;
+    byte[0] ^= 0x10;
+    file.write_all_at(&byte, offset)?;
+    Ok(())
+}

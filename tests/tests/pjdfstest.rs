@@ -1,0 +1,70 @@
+//! pjdfstest: POSIX semantics of the namespace, some 400 cases.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use cairn_tests::cluster::Cluster;
+use cairn_tests::{binaries, run};
+
+const CONFIG: &str = r#"
+[features]
+posix_fallocate = {}
+rename_ctime = {}
+utime_now = {}
+utimensat = {}
+
+[settings]
+naptime = 0.01
+allow_remount = true
+
+[dummy_auth]
+entries = [["cairn-test-a", "cairn-test-a"], ["cairn-test-b", "cairn-test-b"]]
+"#;
+
+/// Cases that may be skipped, and why. The same are skipped on ext4.
+const SKIPS: [(&str, &str); 0] = [];
+
+#[test]
+fn posix_semantics() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let mount = cluster.mount()?;
+    let config = cluster.dir().join("pjdfstest.toml");
+    std::fs::write(&config, CONFIG)?;
+    // EXDEV needs a second file system.
+    let elsewhere = tempfile::tempdir_in("/dev/shm")?;
+    // The suite cuts paths of exactly PATH_MAX out of the length of its own base path and fails to where nothing is left over
+    // (4095 less the length, modulo 127): this name keeps clear of that.
+    let base = mount.join("pjdfstest");
+    std::fs::create_dir(&base)?;
+    let output = run::output(
+        Command::new(binaries::tool("pjdfstest"))
+            .arg("-c")
+            .arg(&config)
+            .arg("-p")
+            .arg(&base)
+            .arg("-s")
+            .arg(elsewhere.path()),
+    )?;
+    let text = run::printed(&output);
+    let results = results(&text);
+    let with = |what: &str| results.iter().filter(|(_, r)| r.as_str() == what).map(|(n, _)| *n).collect::<Vec<_>>();
+    let (failed, skipped, passed) = (with("FAILED"), with("skipped"), with("ok"));
+    println!("pjdfstest: {} passed, {} failed, {} skipped", passed.len(), failed.len(), skipped.len());
+    ensure!(failed.is_empty() && output.status.success(), "failed: {failed:#?}\n{text}");
+    let unexplained: Vec<_> = skipped.iter().filter(|n| !SKIPS.iter().any(|(s, _)| s == *n)).collect();
+    ensure!(unexplained.is_empty(), "skipped without a reason in this file: {unexplained:#?}");
+    passed.len().checked_sub(350).context("fewer cases ran than the suite has: the configuration is wrong")?;
+    mount.unmount()
+}
+
+/// Case name to `ok`, `FAILED` or `skipped`, as the suite prints them.
+fn results(text: &str) -> BTreeMap<&str, String> {
+    text.lines()
+        .filter_map(|line| {
+            let (name, result) = line.split_once(char::is_whitespace)?;
+            let result = result.trim();
+            (name.contains("::") && matches!(result, "ok" | "FAILED" | "skipped")).then(|| (name, result.to_owned()))
+        })
+        .collect()
+}
