@@ -119,8 +119,8 @@ pub enum Mutation {
         extents: Vec<ChunkExtent>,
         kill_suid_sgid: bool,
     },
-    /// The bytes of a chunk from its `trimmed_at` on are zeroed on all replicas. Answers `Done`.
-    ClearTrim { inode: InodeId, index: ChunkIndex, handle: ChunkHandle },
+    /// The bytes of a chunk from `trimmed_at` on are zeroed on all replicas. A lower cut made meanwhile stays. Answers `Done`.
+    ClearTrim { inode: InodeId, index: ChunkIndex, handle: ChunkHandle, trimmed_at: u32 },
     /// Members of a chunk failed a write at `version`. The survivors that the metaserver can reach go on under the next version.
     /// Where nobody would survive the members stay as they are. Answers `Chunks` with the one location.
     ReplaceFailed { inode: InodeId, index: ChunkIndex, handle: ChunkHandle, version: ChunkVersion, failed: Vec<ServerId> },
