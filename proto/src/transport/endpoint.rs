@@ -80,8 +80,7 @@ impl FromStr for Endpoint {
         }
         let (host, port) = text.rsplit_once(':').ok_or_else(|| EndpointError::NoPort(text.to_owned()))?;
         let host = parse_host(text, host)?;
-        let port =
-            port.parse().map_err(|_| EndpointError::BadPort { text: text.to_owned(), port: port.to_owned() })?;
+        let port = port.parse().map_err(|_| EndpointError::BadPort { text: text.to_owned(), port: port.to_owned() })?;
         Ok(Self::Tcp { host, port })
     }
 }

@@ -1,8 +1,9 @@
 //! How tarpc's messages look on the wire.
 //!
-//! tarpc's own serde form of a request is not used: a hostile deadline in it overflows the receiver's clock, and the wire
-//! must not change because a library did.
+//! tarpc's own serde forms are not used: a hostile deadline in a request overflows the receiver's clock, the kind of an
+//! error does not survive a format with signed integers of their own, and the wire must not change because a library did.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -39,8 +40,16 @@ pub trait Incoming: Sized {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Call<T> {
     /// `deadline_micros` counts from the receipt: clocks of two machines are never compared.
-    Request { id: u64, deadline_micros: u64, trace: trace::Context, body: T },
-    Cancel { id: u64, trace: trace::Context },
+    Request {
+        id: u64,
+        deadline_micros: u64,
+        trace: trace::Context,
+        body: T,
+    },
+    Cancel {
+        id: u64,
+        trace: trace::Context,
+    },
 }
 
 impl<Req: Serialize> Outgoing for ClientMessage<Req> {
@@ -56,9 +65,7 @@ impl<Req: Serialize> Outgoing for ClientMessage<Req> {
                 let deadline_micros = left.as_micros() as u64;
                 Ok(Call::Request { id: *id, deadline_micros, trace: context.trace_context, body: message })
             }
-            Self::Cancel { trace_context, request_id } => {
-                Ok(Call::Cancel { id: *request_id, trace: *trace_context })
-            }
+            Self::Cancel { trace_context, request_id } => Ok(Call::Cancel { id: *request_id, trace: *trace_context }),
             _ => Err(TransportError::UnknownMessage),
         }
     }
@@ -85,26 +92,74 @@ impl<Req: DeserializeOwned> Incoming for ClientMessage<Req> {
     }
 }
 
+/// A [`Response`], owned for reading, or by reference (`T = &Resp`) for writing.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answer<T> {
+    id: u64,
+    result: Result<T, Refusal>,
+}
+
+/// A [`ServerError`]: the server's framework turned the request down.
+#[derive(Debug, Serialize, Deserialize)]
+struct Refusal {
+    kind: RefusalKind,
+    detail: String,
+}
+
+/// The kinds of [`ServerError`] that a caller can tell apart.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum RefusalKind {
+    Overload,
+    InvalidData,
+    TimedOut,
+    Other,
+}
+
+impl From<io::ErrorKind> for RefusalKind {
+    fn from(kind: io::ErrorKind) -> Self {
+        match kind {
+            io::ErrorKind::WouldBlock => Self::Overload,
+            io::ErrorKind::InvalidData => Self::InvalidData,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl From<RefusalKind> for io::ErrorKind {
+    fn from(kind: RefusalKind) -> Self {
+        match kind {
+            RefusalKind::Overload => Self::WouldBlock,
+            RefusalKind::InvalidData => Self::InvalidData,
+            RefusalKind::TimedOut => Self::TimedOut,
+            RefusalKind::Other => Self::Other,
+        }
+    }
+}
+
 impl<Resp: Serialize> Outgoing for Response<Resp> {
     type Wire<'a>
-        = &'a Self
+        = Answer<&'a Resp>
     where
         Resp: 'a;
 
-    fn wire(&self) -> Result<&Self, TransportError> {
-        Ok(self)
+    fn wire(&self) -> Result<Answer<&Resp>, TransportError> {
+        let result =
+            self.message.as_ref().map_err(|error| Refusal { kind: error.kind.into(), detail: error.detail.clone() });
+        Ok(Answer { id: self.request_id, result })
     }
 
     fn substitute(&self, error: &TransportError) -> Option<Self> {
-        let error = ServerError::new(std::io::ErrorKind::InvalidData, format!("the response was not sent: {error}"));
+        let error = ServerError::new(io::ErrorKind::InvalidData, format!("the response was not sent: {error}"));
         Some(Self { request_id: self.request_id, message: Err(error) })
     }
 }
 
 impl<Resp: DeserializeOwned> Incoming for Response<Resp> {
-    type Wire = Self;
+    type Wire = Answer<Resp>;
 
-    fn from_wire(wire: Self) -> Self {
-        wire
+    fn from_wire(wire: Answer<Resp>) -> Self {
+        let message = wire.result.map_err(|refusal| ServerError::new(refusal.kind.into(), refusal.detail));
+        Self { request_id: wire.id, message }
     }
 }

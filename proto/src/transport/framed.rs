@@ -21,7 +21,7 @@ pub struct Framed<Io, In, Out> {
     io: Io,
     reader: FrameReader,
     writer: FrameWriter,
-    messages: PhantomData<(fn() -> In, fn(Out))>,
+    messages: PhantomData<fn(Out) -> In>,
 }
 
 impl<Io, In, Out> Framed<Io, In, Out> {

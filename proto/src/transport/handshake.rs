@@ -253,9 +253,7 @@ fn judge(hello: &Hello, offered: &[Service]) -> Result<Service, (Verdict, Handsh
     }
     match hello.service.known() {
         Some(service) if offered.contains(&service) => Ok(service),
-        Some(_) | None => {
-            Err((Verdict::NoSuchService, HandshakeError::NoSuchService { service: hello.service }))
-        }
+        Some(_) | None => Err((Verdict::NoSuchService, HandshakeError::NoSuchService { service: hello.service })),
     }
 }
 

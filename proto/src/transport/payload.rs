@@ -202,9 +202,8 @@ mod tests {
         assert_eq!(attached.concat(), b"abcde");
 
         let bytes = Bytes::from_static(b"abcde!");
-        let (read, rest) = provide(bytes.clone(), || {
-            postcard::from_bytes::<(Payload, u8, Payload, Payload)>(&header).unwrap()
-        });
+        let (read, rest) =
+            provide(bytes.clone(), || postcard::from_bytes::<(Payload, u8, Payload, Payload)>(&header).unwrap());
         assert_eq!(read, value);
         assert_eq!(rest, &b"!"[..]);
         assert_eq!(read.0.as_ptr(), bytes.as_ptr(), "payloads share the frame's memory");

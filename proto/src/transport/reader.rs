@@ -41,10 +41,10 @@ impl FrameReader {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<M, TransportError>>> {
         loop {
-            if let Some(large) = &mut self.large {
-                if let Err(error) = ready!(large.poll_fill(io, cx)) {
-                    return Poll::Ready(Some(Err(error)));
-                }
+            if let Some(large) = &mut self.large
+                && let Err(error) = ready!(large.poll_fill(io, cx))
+            {
+                return Poll::Ready(Some(Err(error)));
             }
             if let Some(LargeFrame { prefix, head, payload }) = self.large.take() {
                 return Poll::Ready(Some(frame::decode(prefix, &head, payload.freeze())));

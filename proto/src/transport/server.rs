@@ -1,7 +1,8 @@
 //! The serving end: accepts connections, shakes hands, and runs each request as a task of its own.
 //!
-//! Whatever a peer sends ends at most its own connection. A request whose connection is lost, whose deadline passes or whose
-//! caller cancels it is dropped at its next await: a handler that must not stop half way spawns that part.
+//! Whatever a peer sends ends at most its own connection. A request whose deadline passes, whose caller cancels it (by
+//! dropping its future) or whose connection breaks is dropped at its next await: a handler that must not stop half way
+//! spawns that part.
 
 use std::collections::HashMap;
 use std::fmt;

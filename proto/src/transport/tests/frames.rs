@@ -71,7 +71,7 @@ fn golden_response() {
         2, b'a', b'b',          // name
         3, 1, 3, 1, 0, 1, 1,    // three payloads, attached: 3, 0 and 1 bytes
     ];
-    let mut expected = vec![b'C', b'F', b'r', b'm', header.len() as u8, 0, 0, 0, 4, 0, 0, 0, 0x94, 0x6f, 0x65, 0x50];
+    let mut expected = vec![b'C', b'F', b'r', b'm', header.len() as u8, 0, 0, 0, 4, 0, 0, 0, 0xed, 0x89, 0x85, 0xfe];
     expected.extend(header);
     expected.extend(b"xyz!");
     assert_eq!(wire, expected);
@@ -175,6 +175,15 @@ async fn what_is_too_large_is_not_sent() {
     let (sent, received) = future::join(sender.send(request("small", vec![half])), receiver.next()).await;
     sent.unwrap();
     assert!(matches!(received, Some(Ok(ClientMessage::Request(request))) if request.message.name == "small"));
+}
+
+#[test]
+fn golden_refusal() {
+    let error = ServerError::new(io::ErrorKind::WouldBlock, "no".into());
+    let refusal: Reply = Response { request_id: 1, message: Err(error) };
+    let wire = written(&refusal);
+    assert_eq!(wire[PREFIX_BYTES..], [1, 1, 0, 2, b'n', b'o']);
+    assert_eq!(read::<Reply>(&wire).unwrap().unwrap(), refusal);
 }
 
 #[tokio::test]

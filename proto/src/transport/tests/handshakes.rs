@@ -111,11 +111,13 @@ async fn strangers() {
     assert!(matches!(receive(&mut far).await.unwrap_err(), HandshakeError::Closed));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn silence_ends() {
     let (mut near, mut far) = duplex(64);
-    assert!(matches!(greet(&mut near).await.unwrap_err(), HandshakeError::TimedOut(TIMEOUT)));
-    let mut hello = [0; 16];
-    far.read_exact(&mut hello).await.unwrap();
-    assert!(matches!(receive(&mut far).await.unwrap_err(), HandshakeError::TimedOut(TIMEOUT)));
+    let short = Duration::from_millis(50);
+    let error = handshake::greet(&mut near, Service::Chunk, PeerKind::Client, short).await.unwrap_err();
+    assert!(matches!(error, HandshakeError::TimedOut(after) if after == short), "{error}");
+    far.read_exact(&mut [0; 16]).await.unwrap();
+    let error = handshake::receive(&mut far, &[Service::Chunk], PeerKind::Chunkserver, short).await.unwrap_err();
+    assert_eq!(error.to_string(), "the peer did not say hello within 50ms");
 }
