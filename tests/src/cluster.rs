@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::daemon::Daemon;
 use crate::mount::Mount;
+use crate::small_disk::SmallDisk;
 use crate::{binaries, run};
 
 /// What to start.
@@ -20,20 +21,33 @@ pub struct Options {
     pub meta_args: Vec<String>,
     /// Further arguments of each chunkserver.
     pub chunk_args: Vec<String>,
+    /// Each chunkserver's disk is a tmpfs of this many bytes.
+    pub chunk_disk: Option<u64>,
+    /// The metaserver's disk is a tmpfs of this many bytes.
+    pub meta_disk: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { chunkservers: 3, copies: 2, meta_args: Vec::new(), chunk_args: Vec::new() }
+        Self {
+            chunkservers: 3,
+            copies: 2,
+            meta_args: Vec::new(),
+            chunk_args: Vec::new(),
+            chunk_disk: None,
+            meta_disk: None,
+        }
     }
 }
 
 /// Dropped, it ends its daemons; mounts are values of their own and have to go first.
 #[derive(Debug)]
 pub struct Cluster {
-    // In order of dropping: chunkservers, metaserver, directory.
+    // In order of dropping: daemons, their disks, the directory.
     chunkservers: Vec<Option<Daemon>>,
     meta: Option<Daemon>,
+    meta_disk: Option<SmallDisk>,
+    chunk_disks: Vec<SmallDisk>,
     meta_endpoint: String,
     options: Options,
     dir: TempDir,
@@ -51,11 +65,21 @@ impl Cluster {
         let mut cluster = Self {
             chunkservers: (0..options.chunkservers).map(|_| None).collect(),
             meta: None,
+            meta_disk: None,
+            chunk_disks: Vec::new(),
             meta_endpoint: "127.0.0.1:0".into(),
             options,
             dir,
             mounts: std::cell::Cell::new(0),
         };
+        if let Some(bytes) = cluster.options.meta_disk {
+            cluster.meta_disk = Some(SmallDisk::mount(&cluster.meta_dir(), bytes)?);
+        }
+        if let Some(bytes) = cluster.options.chunk_disk {
+            for i in 0..cluster.options.chunkservers {
+                cluster.chunk_disks.push(SmallDisk::mount(&cluster.chunkserver_dir(i), bytes)?);
+            }
+        }
         cluster.start_meta()?;
         for i in 0..cluster.options.chunkservers {
             cluster.start_chunkserver(i)?;
@@ -82,6 +106,11 @@ impl Cluster {
 
     pub fn log(&self, name: &str) -> PathBuf {
         self.dir().join(format!("{name}.log"))
+    }
+
+    /// The metaserver's disk, where it has one of its own.
+    pub fn meta_disk(&self) -> Result<&SmallDisk> {
+        self.meta_disk.as_ref().context("the metaserver has no disk of its own")
     }
 
     pub fn start_meta(&mut self) -> Result<()> {

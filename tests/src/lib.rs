@@ -10,3 +10,4 @@ pub mod mount;
 pub mod ops;
 pub mod pattern;
 pub mod run;
+pub mod small_disk;

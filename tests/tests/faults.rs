@@ -100,10 +100,12 @@ fn a_flipped_bit_is_read_around_logged_and_counted() -> Result<()> {
     mount.unmount()?;
     run::wait_until("the damage is counted", Duration::from_secs(20), || {
         let status = cluster.cairn_json(&["status"])?;
-        let damaged: u64 = status["servers"].as_array().into_iter().flatten().filter_map(|s| s["damaged"].as_u64()).sum();
+        let damaged: u64 =
+            status["servers"].as_array().into_iter().flatten().filter_map(|s| s["damaged"].as_u64()).sum();
         Ok(damaged > 0)
     })?;
-    let logs: String = (0..3).map(|i| std::fs::read_to_string(cluster.log(&format!("chunk{i}"))).unwrap_or_default()).collect();
+    let logs: String =
+        (0..3).map(|i| std::fs::read_to_string(cluster.log(&format!("chunk{i}"))).unwrap_or_default()).collect();
     ensure!(logs.contains("damaged"), "no chunkserver logged the damage");
     Ok(())
 }
@@ -215,10 +217,19 @@ struct Journal {
 #[derive(Debug, Clone)]
 enum Record {
     /// File `n` holds `pattern(seed)` of this length under its first or its second name.
-    Synced { n: u64, seed: u64, len: usize, renamed: bool },
-    Removed { n: u64 },
+    Synced {
+        n: u64,
+        seed: u64,
+        len: usize,
+        renamed: bool,
+    },
+    Removed {
+        n: u64,
+    },
     /// The log is at least this long.
-    Logged { bytes: u64 },
+    Logged {
+        bytes: u64,
+    },
 }
 
 const LOG_RECORD: usize = 777;

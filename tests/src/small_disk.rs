@@ -1,0 +1,34 @@
+//! A disk that is soon full: a tmpfs of a given size.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::run;
+
+/// Mounted as long as it lives.
+#[derive(Debug)]
+pub struct SmallDisk {
+    path: PathBuf,
+}
+
+impl SmallDisk {
+    pub fn mount(path: &Path, bytes: u64) -> Result<Self> {
+        std::fs::create_dir_all(path)?;
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some(format!("size={bytes}").as_str()))?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Makes it larger, as an operator would who was called.
+    pub fn grow(&self, bytes: u64) -> Result<()> {
+        run::check(Command::new("mount").args(["-o", &format!("remount,size={bytes}")]).arg(&self.path)).map(|_| ())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = umount2(&self.path, MntFlags::MNT_DETACH);
+    }
+}

@@ -1,0 +1,167 @@
+//! The commands as a user types them: what they print, how they end, what they say to wrong input.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cairn_tests::cluster::Cluster;
+use cairn_tests::daemon::Daemon;
+use cairn_tests::{binaries, run};
+use nix::sys::signal::Signal;
+
+fn cairn(args: &[&str]) -> Result<(i32, String)> {
+    let output = run::output(Command::new(binaries::cairn()).args(args).env_remove("CAIRN_META"))?;
+    Ok((output.status.code().unwrap_or(-1), run::printed(&output)))
+}
+
+#[test]
+fn up_serves_until_told_to_stop_and_keeps_everything() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (data, mnt) = (dir.path().join("data"), dir.path().join("mnt"));
+    let args: Vec<String> = ["up", "--chunkservers", "3", "--copies", "2", "--data"]
+        .map(String::from)
+        .into_iter()
+        .chain([data.display().to_string(), "--mount".into(), mnt.display().to_string()])
+        .collect();
+    for round in 0..2 {
+        let mut up = Daemon::start("up", &args, &dir.path().join("log"))?;
+        ensure!(up.ready.contains(&mnt.display().to_string()), "it says where it mounted: {:?}", up.ready);
+        if round == 0 {
+            run::shell(&mnt, "echo hello > file && mkdir d && cp /bin/ls d/ls")?;
+        }
+        ensure!(run::shell(&mnt, "cat file")? == "hello\n");
+        run::shell(&mnt, "cmp /bin/ls d/ls")?;
+        let (code, text) = cairn(&["info", &mnt.join("d/ls").display().to_string()])?;
+        ensure!(code == 0 && text.contains("2/2"), "two copies of its one chunk: {text}");
+        up.signal(Signal::SIGINT)?;
+        ensure!(up.wait(Duration::from_secs(60))?.success());
+        ensure!(std::fs::read_dir(&mnt)?.next().is_none(), "it is unmounted");
+    }
+    Ok(())
+}
+
+#[test]
+fn policies_are_set_shown_and_inherited() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let mount = cluster.mount()?;
+    std::fs::create_dir(mount.join("three"))?;
+    let path = mount.join("three").display().to_string();
+    let (code, text) = cairn(&["policy", "set", &path, "--copies", "3"])?;
+    ensure!(code == 0, "{text}");
+    std::fs::create_dir(mount.join("three/below"))?;
+    std::fs::write(mount.join("three/below/f"), b"three copies")?;
+    let (code, text) = cairn(&["policy", "show", &format!("{path}/below/f")])?;
+    ensure!(code == 0 && text.contains("3 copies"), "{text}");
+    let info = cluster.cairn_json(&["info", "/three/below/f"])?;
+    let replicas = info["chunks"][0]["replicas"].as_array().context("replicas")?;
+    ensure!(replicas.len() == 3, "{info}");
+    let (code, text) = cairn(&["policy", "set", &path, "--copies", "0"])?;
+    ensure!(code == 2 && text.contains("copies"), "{code} {text}");
+    mount.unmount()
+}
+
+#[test]
+fn more_copies_for_what_is_there() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let mount = cluster.mount()?;
+    std::fs::write(mount.join("f"), vec![7; 300_000])?;
+    let (code, text) = cairn(&["policy", "set", &mount.path().display().to_string(), "--copies", "3", "--recursive"])?;
+    ensure!(code == 0, "{text}");
+    run::wait_until("three copies", Duration::from_secs(90), || {
+        let info = cluster.cairn_json(&["info", "/f"])?;
+        Ok(info["chunks"][0]["replicas"].as_array().is_some_and(|r| r.len() == 3))
+    })?;
+    ensure!(std::fs::read(mount.join("f"))? == vec![7; 300_000]);
+    mount.unmount()?;
+    cluster.wait_settled(Duration::from_secs(90))?;
+    cluster.assert_fsck_clean()
+}
+
+#[test]
+fn status_and_df_for_people_and_programs() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let mount = cluster.mount()?;
+    std::fs::write(mount.join("f"), vec![7; 100_000])?;
+    let text = run::printed(&cluster.cairn(&["status"])?);
+    for word in ["cluster", "chunks", "chunk0", "chunk1", "chunk2", "healthy"] {
+        ensure!(text.contains(word), "{word} is not in: {text}");
+    }
+    let json = cluster.cairn_json(&["status"])?;
+    ensure!(json["chunks"]["total"] == 1 && json["fs"]["inodes"] == 2, "{json}");
+    ensure!(json["sessions"].as_array().is_some_and(|s| s.len() == 1), "{json}");
+    ensure!(cluster.cairn_json(&["df"])?["servers"].as_array().is_some_and(|s| s.len() == 3));
+    mount.unmount()
+}
+
+#[test]
+fn daemons_answer_health_checks_and_stop_on_sigterm() -> Result<()> {
+    let mut cluster = Cluster::start()?;
+    for daemon in [cluster.meta()?, cluster.chunkserver(0)?] {
+        let health = daemon.ready.split("http://").nth(1).context("the ready line names the health address")?;
+        let address = health.split(['/', ' ', ',', ')']).next().context("an address")?;
+        for path in ["/healthz", "/readyz"] {
+            let status = http_status(address, path)?;
+            ensure!(status == "200", "{path} at {address}: {status}");
+        }
+    }
+    cluster.stop_chunkserver(0)?;
+    cluster.stop_meta()
+}
+
+#[test]
+fn wrong_input_gets_one_clear_line() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let config = dir.path().join("meta.toml");
+    std::fs::write(&config, "data = \"x\"\nlissen = \"127.0.0.1:0\"\n")?;
+    let cases: &[(&[&str], i32, &[&str])] = &[
+        (&["status", "--meta", "127.0.0.1:1"], 1, &["127.0.0.1:1", "is it running"]),
+        (&["status", "--meta", "nonsense"], 2, &["nonsense", "port"]),
+        (&["info", "/"], 1, &["not on a CairnFS mount"]),
+        (&["info", "/does/not/exist"], 1, &["/does/not/exist"]),
+        (&["umount", "/tmp"], 1, &["/tmp", "nothing is mounted there"]),
+        (&["mount", "127.0.0.1:1", "/does/not/exist"], 1, &["/does/not/exist"]),
+        (&["metaserver", "--config", &config.display().to_string()], 1, &["lissen", "meta.toml"]),
+        (&["metaserver", "--config", "/does/not/exist.toml"], 1, &["/does/not/exist.toml"]),
+        (&["chunkserver"], 1, &["data"]),
+        (&["policy", "set", "/tmp"], 1, &["nothing to set"]),
+    ];
+    for (args, want_code, want_words) in cases {
+        let (code, text) = cairn(args)?;
+        ensure!(code == *want_code, "cairn {args:?} ended with {code}: {text}");
+        for word in *want_words {
+            ensure!(text.contains(word), "cairn {args:?}: {word:?} is not in: {text}");
+        }
+        ensure!(!text.contains("panicked"), "cairn {args:?} panicked: {text}");
+        ensure!(text.lines().count() <= 6, "cairn {args:?} says too much: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_mount_helper_serves_mount_and_fstab() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let (bin, mnt) = (cluster.dir().join("bin"), cluster.dir().join("helper-mnt"));
+    std::fs::create_dir(&bin)?;
+    std::fs::create_dir(&mnt)?;
+    let helper = bin.join("mount.cairn");
+    std::os::unix::fs::symlink(binaries::cairn(), &helper)?;
+    // As mount(8) calls it: helper SOURCE DIR -o OPTIONS. It returns when the mount is there.
+    run::check(Command::new(&helper).arg(cluster.meta_endpoint()).arg(&mnt).args(["-o", "rw,noatime,_netdev"]))?;
+    run::shell(&mnt, "echo through the helper > f && cat f")?;
+    let (code, text) = cairn(&["umount", &mnt.display().to_string()])?;
+    ensure!(code == 0, "{text}");
+    ensure!(std::fs::read_dir(&mnt)?.next().is_none(), "it is unmounted");
+    let again = cluster.mount()?;
+    ensure!(std::fs::read_to_string(again.join("f"))? == "through the helper\n");
+    again.unmount()
+}
+
+fn http_status(address: &str, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text.split(' ').nth(1).context("an HTTP status line")?.to_owned())
+}
