@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
+use super::cache::ReadCache;
 use super::image::{Image, Shadow};
 use super::meta::{TAG_HEAD, TAG_TAIL};
 use super::{Damage, Digest, Meta, Pair, Read, Scan, Store, StoreError, WriteSet, scan};
@@ -19,19 +20,24 @@ pub struct Keyspace {
     meta: Mutex<Meta>,
     /// Of the image that is being read at the moment, if any.
     pub(super) shadow: Mutex<Option<Shadow>>,
+    /// Filled by views and commits only, which exclude each other: it never holds what the engine no longer does.
+    cache: ReadCache,
     store: Box<dyn Store>,
 }
 
 impl Keyspace {
     /// Takes over an engine. Reads its record, and fails with [`Damage::TornBatch`] where the two copies of it differ.
-    pub fn open(store: impl Store) -> Result<Arc<Self>, StoreError> {
+    ///
+    /// `cache_bytes` limits what is kept of recent reads and writes.
+    pub fn open(store: impl Store, cache_bytes: usize) -> Result<Arc<Self>, StoreError> {
         let meta = Mutex::new(Meta::load(&store)?);
-        Ok(Arc::new(Self { gate: RwLock::new(()), meta, shadow: Mutex::new(None), store: Box::new(store) }))
+        let cache = ReadCache::new(cache_bytes);
+        Ok(Arc::new(Self { gate: RwLock::new(()), meta, shadow: Mutex::new(None), cache, store: Box::new(store) }))
     }
 
     /// A consistent look at the state; see the type.
     pub fn view(&self) -> View<'_> {
-        View { store: &*self.store, _gate: self.gate.read() }
+        View { store: &*self.store, cache: &self.cache, _gate: self.gate.read() }
     }
 
     /// How far the log is applied, in the raft module's words; empty where nothing ever was.
@@ -55,7 +61,10 @@ impl Keyspace {
         let mut next = Meta { digest: meta.digest, applied };
         // Without the gate: nobody else writes, so what is read here stays true.
         for (key, value) in writes.iter() {
-            let old = self.store.get(key)?;
+            let old = match self.cache.get(key) {
+                Some(cached) => cached,
+                None => self.store.get(key)?,
+            };
             if let Some(old) = &old {
                 next.digest.subtract(key, old);
             }
@@ -71,6 +80,9 @@ impl Keyspace {
         writes.put(Bytes::from_static(&[TAG_TAIL]), record);
         let _gate = self.gate.write();
         self.store.write(&writes)?;
+        for (key, value) in writes.iter() {
+            self.cache.insert(key.clone(), value.clone());
+        }
         *meta = next;
         Ok(())
     }
@@ -101,6 +113,7 @@ impl Keyspace {
         let mut meta = self.meta.lock();
         let _gate = self.gate.write();
         self.store.clear()?;
+        self.cache.clear();
         *meta = Meta::default();
         if let Some(shadow) = &mut *self.shadow.lock() {
             shadow.lost = true;
@@ -132,6 +145,7 @@ impl std::fmt::Debug for Keyspace {
 /// The state between two commits. Later commits wait until it is dropped.
 pub struct View<'a> {
     store: &'a dyn Store,
+    cache: &'a ReadCache,
     _gate: RwLockReadGuard<'a, ()>,
 }
 
@@ -144,7 +158,12 @@ impl View<'_> {
 
 impl Read for View<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.store.get(key)
+        if let Some(cached) = self.cache.get(key) {
+            return Ok(cached);
+        }
+        let value = self.store.get(key)?;
+        self.cache.insert(Bytes::copy_from_slice(key), value.clone());
+        Ok(value)
     }
 
     fn scan_page(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {

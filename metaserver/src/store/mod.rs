@@ -10,6 +10,7 @@
 //! Keys are opaque here but for their first byte: [`TAG_HEAD`] and [`TAG_TAIL`] belong to the keyspace's own records.
 
 mod batch;
+mod cache;
 mod digest;
 mod error;
 mod image;

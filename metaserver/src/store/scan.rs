@@ -62,11 +62,12 @@ impl Iterator for Scan<'_> {
     type Item = Result<Pair, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.page.is_empty() && !self.exhausted {
-            if let Err(error) = self.fetch() {
-                self.exhausted = true;
-                return Some(Err(error));
-            }
+        if self.page.is_empty()
+            && !self.exhausted
+            && let Err(error) = self.fetch()
+        {
+            self.exhausted = true;
+            return Some(Err(error));
         }
         self.page.pop_front().map(Ok)
     }

@@ -1,37 +1,78 @@
-//! sled as an engine.
+//! sled as an engine. Why this version and how it behaves: `docs/decisions/0001-sled-version.md`.
+//!
+//! Two of its habits shape this file. A handle may be used by one thread at a time, so there is a pool of them. And a
+//! flush that failed leaves it unable to say which of its pages are stale, and waits for ever at the next one: after an
+//! error of that kind the engine is not touched again, not even to close it.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::{Damage, Pair, Read, Store, StoreError, WriteSet};
 
-/// A sled database, one tree of it.
-#[derive(Debug)]
+/// Pairs in a leaf. Measured from 32 to 512: writes gain little beyond this, and what is read from disk at once grows.
+const LEAF_FANOUT: usize = 128;
+
+type Db = sled::Db<LEAF_FANOUT>;
+
+/// A sled database of one tree.
 pub struct SledStore {
-    db: sled::Db,
+    /// Idle handles; never empty while nobody is using the store.
+    handles: Mutex<Vec<Db>>,
+    broken: AtomicBool,
 }
 
 impl SledStore {
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let db = sled::Config::new().path(dir).open().map_err(|e| Damage::Unopenable(e.to_string()))?;
-        Ok(Self { db })
+    /// Opens or creates the database in `dir`, with a page cache of `cache_bytes`.
+    pub fn open(dir: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        let config = sled::Config::new().path(dir).cache_capacity_bytes(cache_bytes).flush_every_ms(None);
+        // sled checks what it recovers by assertions.
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open::<LEAF_FANOUT>()));
+        let db = match opened {
+            Ok(Ok(db)) => db,
+            Ok(Err(error)) => match StoreError::from_io("opening", error) {
+                StoreError::Io { source, .. } => return Err(Damage::Unopenable(source.to_string()).into()),
+                full => return Err(full),
+            },
+            Err(_) => return Err(Damage::Unopenable("an assertion failed in recovery".into()).into()),
+        };
+        Ok(Self { handles: Mutex::new(vec![db]), broken: AtomicBool::new(false) })
+    }
+
+    /// Runs `work` on a handle. Handles are made when needed: there come to be as many as threads ever met here.
+    fn with<T>(&self, action: &'static str, work: impl FnOnce(&Db) -> io::Result<T>) -> Result<T, StoreError> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(StoreError::Io {
+                action,
+                source: io::Error::other("the engine was stopped by an earlier error"),
+            });
+        }
+        let db = {
+            let mut handles = self.handles.lock();
+            // The last one stays, to make others from.
+            if handles.len() > 1 { handles.pop() } else { handles.first().cloned() }
+        };
+        let db = db.expect("the last handle is never taken out");
+        let result = work(&db);
+        self.handles.lock().push(db);
+        result.map_err(|error| StoreError::from_io(action, error))
     }
 }
 
 impl Read for SledStore {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let value = self.db.get(key).map_err(|e| error("reading", e))?;
-        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+        self.with("reading", |db| Ok(db.get(key)?.map(|value| Bytes::copy_from_slice(&value))))
     }
 
     fn scan_page(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
-        let mut page = Vec::new();
-        for pair in self.db.range(start..end.max(start)).take(limit) {
-            let (key, value) = pair.map_err(|e| error("scanning", e))?;
-            page.push((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)));
-        }
-        Ok(page)
+        self.with("scanning", |db| {
+            let pairs = db.range(start..end.max(start)).take(limit);
+            pairs.map(|pair| pair.map(|(k, v)| (Bytes::copy_from_slice(&k), Bytes::copy_from_slice(&v)))).collect()
+        })
     }
 }
 
@@ -44,25 +85,40 @@ impl Store for SledStore {
                 None => batch.remove(&key[..]),
             }
         }
-        self.db.apply_batch(batch).map_err(|e| error("writing", e))
+        self.with("writing", |db| db.apply_batch(batch))
     }
 
     fn clear(&self) -> Result<(), StoreError> {
-        self.db.clear().map_err(|e| error("clearing", e))
+        self.with("clearing", |db| db.clear())
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush().map(drop).map_err(|e| error("flushing", e))
+        let flushed = catch_unwind(AssertUnwindSafe(|| self.with("flushing", |db| db.flush())));
+        let result = flushed.unwrap_or_else(|_| {
+            Err(StoreError::Io { action: "flushing", source: io::Error::other("an assertion failed in the engine") })
+        });
+        if result.is_err() {
+            self.broken.store(true, Ordering::Release);
+        }
+        result.map(drop)
     }
 
     fn size(&self) -> Result<u64, StoreError> {
-        self.db.size_on_disk().map_err(|e| error("measuring", e))
+        self.with("measuring", |db| db.size_on_disk())
     }
 }
 
-fn error(action: &'static str, error: sled::Error) -> StoreError {
-    match error {
-        sled::Error::Io(source) => StoreError::from_io(action, source),
-        other => Damage::Unopenable(other.to_string()).into(),
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        if *self.broken.get_mut() {
+            // Closing flushes, and that would wait for ever.
+            std::mem::forget(std::mem::take(self.handles.get_mut()));
+        }
+    }
+}
+
+impl std::fmt::Debug for SledStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SledStore").field("broken", &self.broken).finish_non_exhaustive()
     }
 }

@@ -8,6 +8,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Small, so that entries are pushed out.
+const CACHE_BYTES: usize = 64 * 1024;
+
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[derive(Debug, Clone)]
@@ -46,7 +49,7 @@ fn pairs(model: &Model, start: &[u8], end: &[u8], limit: usize) -> Vec<Pair> {
 }
 
 fn check_against_model(store: impl Store, ops: Vec<Op>) {
-    let keyspace = Keyspace::open(store).unwrap();
+    let keyspace = Keyspace::open(store, CACHE_BYTES).unwrap();
     let mut model = Model::new();
     let mut commits = 0u64;
     let mut pending = WriteSet::default();
@@ -115,7 +118,7 @@ proptest! {
         before in prop::collection::btree_map(any::<u16>(), any::<u8>(), 0..2000),
         after in prop::collection::vec((any::<u16>(), any::<Option<u8>>()), 0..400),
     ) {
-        let keyspace = Keyspace::open(MemoryStore::default()).unwrap();
+        let keyspace = Keyspace::open(MemoryStore::default(), CACHE_BYTES).unwrap();
         let wide = |k: u16| Bytes::from([&[7u8][..], &k.to_be_bytes()].concat());
         let mut writes = WriteSet::default();
         before.iter().for_each(|(&k, &v)| writes.put(wide(k), vec![v].into()));
@@ -149,12 +152,12 @@ proptest! {
     #[test]
     fn txn_over_sled_is_a_map(ops in prop::collection::vec(op(), 0..200)) {
         let dir = tempfile::tempdir().unwrap();
-        check_against_model(SledStore::open(dir.path()).unwrap(), ops);
+        check_against_model(SledStore::open(dir.path(), 1 << 20).unwrap(), ops);
     }
 }
 
 fn filled(pairs: u32) -> Arc<Keyspace> {
-    let keyspace = Keyspace::open(MemoryStore::default()).unwrap();
+    let keyspace = Keyspace::open(MemoryStore::default(), CACHE_BYTES).unwrap();
     let mut writes = WriteSet::default();
     (0..pairs).for_each(|n| writes.put([&[3u8][..], &n.to_be_bytes()].concat().into(), Bytes::from_static(b"v")));
     keyspace.commit(writes, Bytes::from_static(b"1")).unwrap();
@@ -226,7 +229,7 @@ fn lost_pair_fails_verification() {
     writes.put(Bytes::from_static(&[TAG_HEAD]), meta.encode());
     writes.put(Bytes::from_static(&[TAG_TAIL]), meta.encode());
     store.write(&writes).unwrap();
-    let keyspace = Keyspace::open(store).unwrap();
+    let keyspace = Keyspace::open(store, CACHE_BYTES).unwrap();
     assert!(matches!(
         keyspace.verify(),
         Err(StoreError::Damaged(Damage::DigestMismatch { recorded_pairs: 2, found_pairs: 1 }))
@@ -239,7 +242,24 @@ fn differing_ends_are_a_torn_batch() {
     let mut writes = WriteSet::default();
     writes.put(Bytes::from_static(&[TAG_HEAD]), Meta::default().encode());
     store.write(&writes).unwrap();
-    assert!(matches!(Keyspace::open(store), Err(StoreError::Damaged(Damage::TornBatch))));
+    assert!(matches!(Keyspace::open(store, CACHE_BYTES), Err(StoreError::Damaged(Damage::TornBatch))));
+}
+
+#[test]
+fn cache_keeps_to_its_limit() {
+    let keyspace = filled(50_000);
+    let view = keyspace.view();
+    for n in 0..50_000u32 {
+        let key = [&[3u8][..], &n.to_be_bytes()].concat();
+        assert!(view.get(&key).unwrap().is_some());
+    }
+    let cache = cache::ReadCache::new(CACHE_BYTES);
+    for n in 0..50_000u32 {
+        cache.insert(n.to_be_bytes().to_vec().into(), Some(vec![0; n as usize % 20_000].into()));
+        assert!(cache.bytes() <= CACHE_BYTES);
+    }
+    cache.clear();
+    assert_eq!(cache.bytes(), 0);
 }
 
 #[test]
