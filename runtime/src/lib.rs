@@ -2,4 +2,11 @@
 //!
 //! Nothing here knows of inodes or chunks. `proto` says what crosses the wire; this crate says how a process behaves.
 
+pub mod bootid;
+pub mod clock;
+pub mod config;
 pub mod crashsafe;
+pub mod health;
+pub mod logging;
+pub mod shutdown;
+pub mod worker;
