@@ -17,12 +17,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel, Config, serve};
-use tarpc::{ClientMessage, RequestName, Response, ServerError};
+use tarpc::{ChannelError, ClientMessage, RequestName, Response, ServerError};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client::describe;
+use super::error::TransportError;
 use super::framed::Framed;
 use super::handshake::{self, HandshakeError, PeerKind, Service, Verdict};
 use super::limits::{CLIENT_IN_FLIGHT, SERVER_QUEUE};
@@ -180,11 +181,22 @@ async fn serve_connection<Req, Resp, F, Fut>(
             Ok(request) => {
                 tokio::spawn(request.execute(serve(handler.clone())));
             }
+            Err(error) if was_lost(&error) => {
+                return tracing::info!(peer, %service, error = %describe(&error), "connection lost");
+            }
             Err(error) => return tracing::warn!(peer, %service, error = %describe(&error), "connection dropped"),
         }
     }
     let _ = requests.as_mut().channel_pin_mut().close().await;
     tracing::debug!(peer, %service, "disconnected");
+}
+
+/// Whether the peer or the network went away, as they do; anything else is a peer that does not keep to the protocol.
+fn was_lost(error: &ChannelError<TransportError>) -> bool {
+    match error {
+        ChannelError::Read(cause) => matches!(**cause, TransportError::Io(_) | TransportError::Truncated),
+        ChannelError::Ready(_) | ChannelError::Write(_) | ChannelError::Flush(_) | ChannelError::Close(_) => true,
+    }
 }
 
 impl fmt::Debug for Server {
