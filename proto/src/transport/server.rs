@@ -1,4 +1,8 @@
-//! The serving end: accepts connections, shakes hands, and runs each request as a task of its own.
+//! The serving end: accepts connections, shakes hands, and runs the requests of each connection side by side.
+//!
+//! A request runs on the task of its connection up to its first wait, and as a task of its own from there on. So a handler
+//! answers from memory at once, and lets others have a turn (`yield_now`, `spawn_blocking`) before work that takes longer
+//! than some tens of microseconds.
 //!
 //! Whatever a peer sends ends at most its own connection. A request whose deadline passes, whose caller cancels it (by
 //! dropping its future) or whose connection breaks is dropped at its next await: a handler that must not stop half way
@@ -7,6 +11,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,6 +178,16 @@ async fn serve_connection<Req, Resp, F, Fut>(
     Fut: Future<Output = Result<Resp, ServerError>> + Send + 'static,
 {
     tracing::debug!(peer, %service, "connected");
+    let guarded = move |context, request| {
+        let handler = handler.clone();
+        async move {
+            let answer = AssertUnwindSafe(async move { handler(context, request).await });
+            match answer.catch_unwind().await {
+                Ok(result) => result,
+                Err(_) => Err(after_panic()),
+            }
+        }
+    };
     // Once `stop` is cancelled no more is read, which makes tarpc answer what it has and end the stream.
     let transport = Framed::<_, ClientMessage<Req>, Response<Resp>>::new(io).take_until(stop.cancelled_owned());
     let channel = BaseChannel::new(Config { pending_response_buffer: SERVER_QUEUE }, transport);
@@ -179,7 +195,12 @@ async fn serve_connection<Req, Resp, F, Fut>(
     while let Some(request) = requests.next().await {
         match request {
             Ok(request) => {
-                tokio::spawn(request.execute(serve(handler.clone())));
+                // What can be answered from memory is answered here and now: a third less time per call than by way of
+                // another task.
+                let mut request = Box::pin(request.execute(serve(guarded.clone())));
+                if futures::poll!(&mut request).is_pending() {
+                    tokio::spawn(request);
+                }
             }
             Err(error) if was_lost(&error) => {
                 return tracing::info!(peer, %service, error = %describe(&error), "connection lost");
@@ -189,6 +210,11 @@ async fn serve_connection<Req, Resp, F, Fut>(
     }
     let _ = requests.as_mut().channel_pin_mut().close().await;
     tracing::debug!(peer, %service, "disconnected");
+}
+
+/// The panic hook has logged it; the caller gets an answer, and the connection goes on.
+fn after_panic() -> ServerError {
+    ServerError::new(io::ErrorKind::Other, "the server panicked while it handled the request".to_owned())
 }
 
 /// Whether the peer or the network went away, as they do; anything else is a peer that does not keep to the protocol.

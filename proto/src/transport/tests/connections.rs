@@ -24,6 +24,8 @@ trait Toy {
     async fn zeros(bytes: u32) -> Payload;
     /// Returns after a while.
     async fn sleep(millis: u64) -> ();
+    /// Has a bug, at once or after a wait.
+    async fn panic(wait: bool) -> ();
 }
 
 #[derive(Clone, Default)]
@@ -44,6 +46,13 @@ impl Toy for ToyServer {
     async fn sleep(self, _: Context, millis: u64) {
         tokio::time::sleep(Duration::from_millis(millis)).await;
         self.finished.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn panic(self, _: Context, wait: bool) {
+        if wait {
+            tokio::task::yield_now().await;
+        }
+        panic!("a bug in a handler");
     }
 }
 
@@ -152,6 +161,19 @@ async fn too_large_fails_the_call_alone() {
     assert_eq!(classify(&error), CallFailure::Refused, "{error:?}");
     assert!(matches!(error, RpcError::Server(e) if e.detail.contains("8388609 payload bytes")));
     sleeping.await.unwrap().unwrap();
+    assert!(stub.is_connected());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_fails_the_call_alone() {
+    let server = Running::start_tcp().await;
+    let stub = server.stub();
+    let client = ToyClient::from(stub.clone());
+    for wait in [false, true] {
+        let error = client.panic(context::current(), wait).await.unwrap_err();
+        assert!(matches!(error, RpcError::Server(e) if e.detail.contains("panicked")));
+    }
     assert!(stub.is_connected());
     server.stop().await;
 }
