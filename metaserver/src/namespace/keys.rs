@@ -1,0 +1,316 @@
+//! The keys of the one ordered keyspace: a byte that says which table, then big-endian ids, so that order of keys is order of
+//! ids and everything that belongs together is one range.
+//!
+//! | tag | table | key after the tag | value |
+//! |---|---|---|---|
+//! | `01` | cluster | | [`super::cluster::Cluster`] |
+//! | `02` | counters | | [`super::counters::Counters`] |
+//! | `10` | inodes | inode | [`super::inode::Inode`] |
+//! | `11` | entries by name | parent, name | [`super::dentry::Dentry`] |
+//! | `12` | entries in listing order | parent, cookie | [`super::dentry::Listed`] |
+//! | `13` | further links | inode, parent, cookie | [`super::link::FurtherLink`] |
+//! | `14` | xattrs | inode, name | [`super::xattr::Xattr`] |
+//! | `15` | orphans | inode | [`super::orphan::Orphan`] |
+//! | `20` | slots | inode, index | [`super::slot::Slot`] |
+//! | `21` | chunks | handle | [`super::chunk::Chunk`] |
+//! | `22` | garbage | handle | [`super::garbage::Garbage`] |
+//! | `30` | sessions | session | [`super::session::Session`] |
+//! | `31` | ledger | session, seq | [`super::ledger::Recorded`] |
+//! | `40` | servers | server | [`super::server::Server`] |
+//!
+//! `00` and `ff` belong to the store's own records.
+
+use bytes::Bytes;
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, DirCookie, InodeId, ServerId, SessionId};
+use cairn_proto::name::Name;
+use uuid::Uuid;
+
+use super::link::Link;
+use crate::store::{StoreError, prefix_end};
+
+const CLUSTER: u8 = 0x01;
+const COUNTERS: u8 = 0x02;
+const INODES: u8 = 0x10;
+const DENTRIES: u8 = 0x11;
+const LISTING: u8 = 0x12;
+const LINKS: u8 = 0x13;
+const XATTRS: u8 = 0x14;
+const ORPHANS: u8 = 0x15;
+const SLOTS: u8 = 0x20;
+const CHUNKS: u8 = 0x21;
+const GARBAGE: u8 = 0x22;
+const SESSIONS: u8 = 0x30;
+const LEDGER: u8 = 0x31;
+const SERVERS: u8 = 0x40;
+
+/// Keys from `start` up to but not including `end`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct KeyRange {
+    pub start: Bytes,
+    pub end: Bytes,
+}
+
+impl KeyRange {
+    /// Every key that begins with `prefix`.
+    fn under(prefix: Bytes) -> Self {
+        let end = prefix_end(&prefix).into();
+        Self { start: prefix, end }
+    }
+
+    /// From `first` on, as far as `prefix` goes.
+    fn from(first: Bytes, prefix: &[u8]) -> Self {
+        Self { start: first, end: prefix_end(prefix).into() }
+    }
+
+    /// What is left of the range behind `key`.
+    pub fn after(mut self, key: &[u8]) -> Self {
+        let mut start = Vec::with_capacity(key.len() + 1);
+        start.extend_from_slice(key);
+        start.push(0);
+        self.start = self.start.max(start.into());
+        self
+    }
+}
+
+fn key(table: u8, parts: &[&[u8]]) -> Bytes {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(table);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key.into()
+}
+
+pub(super) fn cluster() -> Bytes {
+    key(CLUSTER, &[])
+}
+
+pub(super) fn counters() -> Bytes {
+    key(COUNTERS, &[])
+}
+
+pub(super) fn inode(inode: InodeId) -> Bytes {
+    key(INODES, &[&inode.0.to_be_bytes()])
+}
+
+/// Inodes after `after`.
+pub(super) fn inodes_after(after: InodeId) -> KeyRange {
+    KeyRange::under(key(INODES, &[])).after(&inode(after))
+}
+
+pub(super) fn dentry(parent: InodeId, name: &Name) -> Bytes {
+    key(DENTRIES, &[&parent.0.to_be_bytes(), name.as_bytes()])
+}
+
+/// All entries by name; see [`KeyRange::after`] to go on.
+pub(super) fn all_dentries() -> KeyRange {
+    KeyRange::under(key(DENTRIES, &[]))
+}
+
+pub(super) fn dentries_of(parent: InodeId) -> KeyRange {
+    KeyRange::under(key(DENTRIES, &[&parent.0.to_be_bytes()]))
+}
+
+pub(super) fn parse_dentry(key: &[u8]) -> Result<(InodeId, Name), StoreError> {
+    let mut parts = Parts::new(DENTRIES, key)?;
+    let parent = InodeId(parts.u64()?);
+    let name = Name::new(parts.rest()).map_err(|_| parts.bad())?;
+    Ok((parent, name))
+}
+
+pub(super) fn listed(link: Link) -> Bytes {
+    key(LISTING, &[&link.parent.0.to_be_bytes(), &link.cookie.0.to_be_bytes()])
+}
+
+/// Entries of `parent` in listing order, after `after`.
+pub(super) fn listing(parent: InodeId, after: DirCookie) -> KeyRange {
+    KeyRange::under(key(LISTING, &[&parent.0.to_be_bytes()])).after(&listed(Link { parent, cookie: after }))
+}
+
+/// All entries in listing order.
+pub(super) fn all_listings() -> KeyRange {
+    KeyRange::under(key(LISTING, &[]))
+}
+
+pub(super) fn parse_listed(key: &[u8]) -> Result<Link, StoreError> {
+    let mut parts = Parts::new(LISTING, key)?;
+    Ok(Link { parent: InodeId(parts.u64()?), cookie: DirCookie(parts.u64()?) })
+}
+
+pub(super) fn further_link(inode: InodeId, link: Link) -> Bytes {
+    key(LINKS, &[&inode.0.to_be_bytes(), &link.parent.0.to_be_bytes(), &link.cookie.0.to_be_bytes()])
+}
+
+pub(super) fn further_links_of(inode: InodeId) -> KeyRange {
+    KeyRange::under(key(LINKS, &[&inode.0.to_be_bytes()]))
+}
+
+/// All further links.
+pub(super) fn all_further_links() -> KeyRange {
+    KeyRange::under(key(LINKS, &[]))
+}
+
+pub(super) fn parse_further_link(key: &[u8]) -> Result<(InodeId, Link), StoreError> {
+    let mut parts = Parts::new(LINKS, key)?;
+    Ok((InodeId(parts.u64()?), Link { parent: InodeId(parts.u64()?), cookie: DirCookie(parts.u64()?) }))
+}
+
+pub(super) fn xattr(inode: InodeId, name: &[u8]) -> Bytes {
+    key(XATTRS, &[&inode.0.to_be_bytes(), name])
+}
+
+pub(super) fn xattrs_of(inode: InodeId) -> KeyRange {
+    KeyRange::under(key(XATTRS, &[&inode.0.to_be_bytes()]))
+}
+
+/// All xattrs.
+pub(super) fn all_xattrs() -> KeyRange {
+    KeyRange::under(key(XATTRS, &[]))
+}
+
+pub(super) fn parse_xattr(key: &[u8]) -> Result<(InodeId, Name), StoreError> {
+    let mut parts = Parts::new(XATTRS, key)?;
+    let inode = InodeId(parts.u64()?);
+    let name = Name::new(parts.rest()).map_err(|_| parts.bad())?;
+    Ok((inode, name))
+}
+
+pub(super) fn orphan(inode: InodeId) -> Bytes {
+    key(ORPHANS, &[&inode.0.to_be_bytes()])
+}
+
+/// Orphans after `after`.
+pub(super) fn orphans_after(after: InodeId) -> KeyRange {
+    KeyRange::under(key(ORPHANS, &[])).after(&orphan(after))
+}
+
+pub(super) fn parse_orphan(key: &[u8]) -> Result<InodeId, StoreError> {
+    Parts::new(ORPHANS, key)?.u64().map(InodeId)
+}
+
+pub(super) fn slot(inode: InodeId, index: ChunkIndex) -> Bytes {
+    key(SLOTS, &[&inode.0.to_be_bytes(), &index.0.to_be_bytes()])
+}
+
+/// The slots of `inode` from `first` to its last.
+pub(super) fn slots_from(inode: InodeId, first: ChunkIndex) -> KeyRange {
+    KeyRange::from(slot(inode, first), &key(SLOTS, &[&inode.0.to_be_bytes()]))
+}
+
+/// At most `count` slots of `inode` from `first` on.
+pub(super) fn slots_within(inode: InodeId, first: ChunkIndex, count: u32) -> KeyRange {
+    match first.0.checked_add(count) {
+        Some(end) => KeyRange { start: slot(inode, first), end: slot(inode, ChunkIndex(end)) },
+        None => slots_from(inode, first),
+    }
+}
+
+/// All slots.
+pub(super) fn all_slots() -> KeyRange {
+    KeyRange::under(key(SLOTS, &[]))
+}
+
+pub(super) fn parse_slot(key: &[u8]) -> Result<(InodeId, ChunkIndex), StoreError> {
+    let mut parts = Parts::new(SLOTS, key)?;
+    Ok((InodeId(parts.u64()?), ChunkIndex(parts.u32()?)))
+}
+
+pub(super) fn chunk(handle: ChunkHandle) -> Bytes {
+    key(CHUNKS, &[&handle.0.to_be_bytes()])
+}
+
+/// Chunks after `after`.
+pub(super) fn chunks_after(after: ChunkHandle) -> KeyRange {
+    KeyRange::under(key(CHUNKS, &[])).after(&chunk(after))
+}
+
+pub(super) fn parse_chunk(key: &[u8]) -> Result<ChunkHandle, StoreError> {
+    Parts::new(CHUNKS, key)?.u64().map(ChunkHandle)
+}
+
+pub(super) fn garbage(handle: ChunkHandle) -> Bytes {
+    key(GARBAGE, &[&handle.0.to_be_bytes()])
+}
+
+/// Garbage after `after`.
+pub(super) fn garbage_after(after: ChunkHandle) -> KeyRange {
+    KeyRange::under(key(GARBAGE, &[])).after(&garbage(after))
+}
+
+pub(super) fn parse_garbage(key: &[u8]) -> Result<ChunkHandle, StoreError> {
+    Parts::new(GARBAGE, key)?.u64().map(ChunkHandle)
+}
+
+pub(super) fn session(session: SessionId) -> Bytes {
+    key(SESSIONS, &[&session.0.to_be_bytes()])
+}
+
+pub(super) fn sessions() -> KeyRange {
+    KeyRange::under(key(SESSIONS, &[]))
+}
+
+pub(super) fn parse_session(key: &[u8]) -> Result<SessionId, StoreError> {
+    Parts::new(SESSIONS, key)?.u64().map(SessionId)
+}
+
+pub(super) fn ledger(session: SessionId, seq: u64) -> Bytes {
+    key(LEDGER, &[&session.0.to_be_bytes(), &seq.to_be_bytes()])
+}
+
+/// Results of `session` below `seq`.
+pub(super) fn ledger_below(session: SessionId, seq: u64) -> KeyRange {
+    KeyRange { start: key(LEDGER, &[&session.0.to_be_bytes()]), end: ledger(session, seq) }
+}
+
+/// All results of `session`.
+pub(super) fn ledger_of(session: SessionId) -> KeyRange {
+    KeyRange::under(key(LEDGER, &[&session.0.to_be_bytes()]))
+}
+
+pub(super) fn server(server: ServerId) -> Bytes {
+    key(SERVERS, &[server.0.as_bytes()])
+}
+
+pub(super) fn servers() -> KeyRange {
+    KeyRange::under(key(SERVERS, &[]))
+}
+
+pub(super) fn parse_server(key: &[u8]) -> Result<ServerId, StoreError> {
+    let mut parts = Parts::new(SERVERS, key)?;
+    Ok(ServerId(Uuid::from_bytes(parts.array()?)))
+}
+
+/// Takes a key apart again.
+struct Parts<'a> {
+    whole: &'a [u8],
+    left: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn new(table: u8, whole: &'a [u8]) -> Result<Self, StoreError> {
+        match whole.split_first() {
+            Some((&tag, left)) if tag == table => Ok(Self { whole, left }),
+            _ => Err(StoreError::bad_value(whole, "key of its table")),
+        }
+    }
+
+    fn bad(&self) -> StoreError {
+        StoreError::bad_value(self.whole, "key of its table")
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+        let (head, left) = self.left.split_first_chunk::<N>().ok_or_else(|| self.bad())?;
+        self.left = left;
+        Ok(*head)
+    }
+
+    fn u64(&mut self) -> Result<u64, StoreError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, StoreError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.left)
+    }
+}

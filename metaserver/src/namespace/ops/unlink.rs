@@ -1,0 +1,38 @@
+//! `unlink`, and what else takes a name from an inode.
+
+use cairn_proto::error::FsError;
+use cairn_proto::ids::InodeId;
+use cairn_proto::name::Name;
+
+use super::super::change::Change;
+use super::super::error::Outcome;
+use super::super::inode::{self, Inode};
+use super::super::link::{self, Link};
+use super::super::reply::Reply;
+use super::super::{dentry, orphan};
+
+pub(super) fn unlink(change: &mut Change<'_>, parent: InodeId, name: &Name) -> Outcome<Reply> {
+    let mut parent = inode::get_directory(&change.txn, parent)?;
+    let dentry = dentry::get(&change.txn, parent.id, name)?;
+    if dentry.is_directory() {
+        return Err(FsError::IsDirectory.into());
+    }
+    dentry::remove(&mut change.txn, &mut parent, name, &dentry)?;
+    parent.touch_contents(change.at);
+    change.save(&mut parent);
+    let inode = lose_name(change, dentry.inode, dentry.link(parent.id))?;
+    Ok(Reply::Removed { attr: inode.attr(), parent: parent.attr() })
+}
+
+/// An inode's entry at `link` is gone. Without any other it becomes an orphan; a directory has never another.
+pub(super) fn lose_name(change: &mut Change<'_>, id: InodeId, link: Link) -> Outcome<Inode> {
+    let mut inode = inode::of_entry(&change.txn, id)?;
+    inode.nlink = if inode.is_directory() { 0 } else { inode.nlink.saturating_sub(1) };
+    link::remove(&mut change.txn, &mut inode, link)?;
+    inode.times.ctime = change.at;
+    if inode.nlink == 0 {
+        orphan::add(change, &inode)?;
+    }
+    change.save(&mut inode);
+    Ok(inode)
+}

@@ -1,0 +1,74 @@
+//! Whole tables. Those that may be long come in pages: fewer than `limit` means that there are no more.
+
+use cairn_proto::ids::{ChunkHandle, InodeId, ServerId, SessionId};
+
+use super::super::cluster::{self, Cluster};
+use super::super::counters::{self, Counters};
+use super::super::garbage::{self, Garbage};
+use super::super::inode::Inode;
+use super::super::orphan::Orphan;
+use super::super::server::Server;
+use super::super::session::{self, Session};
+use super::super::value::{Stored, load, page};
+use super::super::keys;
+use crate::store::{Read, StoreError};
+
+/// The cluster; `None` before its first command.
+pub fn cluster(read: &dyn Read) -> Result<Option<Cluster>, StoreError> {
+    cluster::find(read)
+}
+
+/// Ids to give out next, and how much there is.
+pub fn counters(read: &dyn Read) -> Result<Counters, StoreError> {
+    counters::get(read)
+}
+
+/// Inodes after `after`.
+pub fn inodes(read: &dyn Read, after: InodeId, limit: usize) -> Result<Vec<Inode>, StoreError> {
+    page(read, &keys::inodes_after(after), limit, |(key, value)| Inode::from_stored(key, value))
+}
+
+/// Inodes without a name after `after`.
+pub fn orphans(read: &dyn Read, after: InodeId, limit: usize) -> Result<Vec<(InodeId, Orphan)>, StoreError> {
+    page(read, &keys::orphans_after(after), limit, |(key, value)| {
+        Ok((keys::parse_orphan(key)?, Orphan::from_stored(key, value)?))
+    })
+}
+
+/// Garbage after `after`.
+pub fn garbage(
+    read: &dyn Read,
+    after: ChunkHandle,
+    limit: usize,
+) -> Result<Vec<(ChunkHandle, Garbage)>, StoreError> {
+    page(read, &keys::garbage_after(after), limit, |(key, value)| {
+        Ok((keys::parse_garbage(key)?, Garbage::from_stored(key, value)?))
+    })
+}
+
+/// Whether a chunk is garbage, and what it was.
+pub fn garbage_of(read: &dyn Read, handle: ChunkHandle) -> Result<Option<Garbage>, StoreError> {
+    garbage::find(read, handle)
+}
+
+/// All sessions: there are as many as there are mounts.
+pub fn sessions(read: &dyn Read) -> Result<Vec<(SessionId, Session)>, StoreError> {
+    page(read, &keys::sessions(), usize::MAX, |(key, value)| {
+        Ok((keys::parse_session(key)?, Session::from_stored(key, value)?))
+    })
+}
+
+pub fn session(read: &dyn Read, id: SessionId) -> Result<Option<Session>, StoreError> {
+    session::find(read, id)
+}
+
+/// All chunkservers that ever registered.
+pub fn servers(read: &dyn Read) -> Result<Vec<(ServerId, Server)>, StoreError> {
+    page(read, &keys::servers(), usize::MAX, |(key, value)| {
+        Ok((keys::parse_server(key)?, Server::from_stored(key, value)?))
+    })
+}
+
+pub fn server(read: &dyn Read, id: ServerId) -> Result<Option<Server>, StoreError> {
+    load(read, &keys::server(id))
+}
