@@ -1,0 +1,147 @@
+//! The command line. One binary, `cairn`; `mount.cairn` is the same under another name (see [`crate::mount_helper`]).
+
+use std::path::PathBuf;
+
+use cairn_proto::policy::Durability;
+use cairn_proto::transport::Endpoint;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{chunkserver, metaserver, mount, up};
+
+#[derive(Debug, Parser)]
+#[command(name = "cairn", version, about = "CairnFS: a distributed file system that you mount", max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a whole cluster in this process and mount it; Ctrl-C ends it, the data stays
+    Up(up::UpArgs),
+    /// Run a metaserver
+    Metaserver(metaserver::MetaserverArgs),
+    /// Run a chunkserver
+    Chunkserver(chunkserver::ChunkserverArgs),
+    /// Mount a file system
+    Mount(mount::MountArgs),
+    /// Unmount a file system: writes what is buffered, works while servers are down
+    Umount(UmountArgs),
+    /// Show servers, space, chunks and what is wrong with them
+    Status(StatusArgs),
+    /// Show what is known of a file or directory: inode, policy, every chunk with its replicas
+    Info(InfoArgs),
+    /// Show space by server
+    Df(StatusArgs),
+    /// Show or change what a directory asks for its files
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Check the metadata and every copy of every chunk; exit code 1 where something is wrong
+    Fsck(FsckArgs),
+    /// Make the metaserver take a checkpoint now
+    Checkpoint(CheckpointArgs),
+}
+
+/// Where the metaserver is.
+#[derive(Debug, Args)]
+pub struct MetaArg {
+    /// The metaserver, as host:port; without it, that of the mount in question, or of the only mount on this machine
+    #[arg(long, env = "CAIRN_META", value_name = "HOST:PORT")]
+    pub meta: Option<Endpoint>,
+}
+
+#[derive(Debug, Args)]
+pub struct UmountArgs {
+    /// Where it is mounted
+    pub mountpoint: PathBuf,
+    /// Take the mount away at once, even if files are in use; what is buffered is still written if the servers answer
+    #[arg(short, long)]
+    pub lazy: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub meta: MetaArg,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// A path on a mount; with --meta, a path from the root of the file system
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub meta: MetaArg,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Change a directory's policy: what is created in it from now on takes it
+    Set(PolicySetArgs),
+    /// Show the policy of a file or directory
+    Show(InfoArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct PolicySetArgs {
+    /// A path on a mount; with --meta, a path from the root of the file system
+    pub path: PathBuf,
+    /// Copies of every chunk
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=i64::from(cairn_proto::chunk::MAX_COPIES)))]
+    pub copies: Option<u8>,
+    /// When written bytes must be on stable storage
+    #[arg(long)]
+    pub durability: Option<DurabilityArg>,
+    /// Everything below, too: existing files get more copies, or fewer, in the background
+    #[arg(short, long)]
+    pub recursive: bool,
+    #[command(flatten)]
+    pub meta: MetaArg,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// [`Durability`] as a word.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DurabilityArg {
+    /// At fsync, as on a local disk
+    Fsync,
+    /// When close has returned, too
+    Close,
+    /// When write has returned
+    Write,
+}
+
+impl From<DurabilityArg> for Durability {
+    fn from(arg: DurabilityArg) -> Self {
+        match arg {
+            DurabilityArg::Fsync => Self::Fsync,
+            DurabilityArg::Close => Self::Close,
+            DurabilityArg::Write => Self::Write,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct FsckArgs {
+    /// Read every block of every copy, too
+    #[arg(long)]
+    pub data: bool,
+    #[command(flatten)]
+    pub meta: MetaArg,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckpointArgs {
+    #[command(flatten)]
+    pub meta: MetaArg,
+}

@@ -1,0 +1,18 @@
+//! `cairn df`.
+
+use anyhow::Result;
+
+use super::status;
+use crate::args::StatusArgs;
+use crate::view::{bytes, print_json, status::StatusView};
+
+pub async fn run(args: StatusArgs) -> Result<()> {
+    let view = status::fetch(&args).await?;
+    if args.json {
+        let StatusView { servers, fs, .. } = view;
+        return print_json(&serde_json::json!({ "fs": fs, "servers": servers }));
+    }
+    view.print_servers();
+    println!("\nas files see it: {} of {} free", bytes(view.fs.free), bytes(view.fs.total));
+    Ok(())
+}

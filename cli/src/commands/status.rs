@@ -1,0 +1,24 @@
+//! `cairn status`.
+
+use anyhow::Result;
+
+use crate::admin::Admin;
+use crate::args::StatusArgs;
+use crate::target;
+use crate::view::{print_json, status::StatusView};
+
+pub async fn run(args: StatusArgs) -> Result<()> {
+    let view = fetch(&args).await?;
+    if args.json {
+        return print_json(&view);
+    }
+    view.print();
+    Ok(())
+}
+
+/// Asks the metaserver that `args` mean.
+pub async fn fetch(args: &StatusArgs) -> Result<StatusView> {
+    let admin = Admin::connect(target::metaserver(args.meta.meta.clone())?).await?;
+    let status = admin.call("status", |client, context| async move { client.status(context).await }).await?;
+    Ok(status.into())
+}

@@ -1,0 +1,86 @@
+//! From a path that the user typed to a metaserver and an inode.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use cairn_proto::ids::InodeId;
+use cairn_proto::name::Name;
+use cairn_proto::transport::Endpoint;
+
+use crate::admin::Admin;
+use crate::mountinfo::{self, MountEntry};
+
+/// A metaserver and an inode on it.
+#[derive(Debug)]
+pub struct Target {
+    pub admin: Admin,
+    pub inode: InodeId,
+    /// As the user typed it, for messages.
+    pub path: PathBuf,
+}
+
+impl Target {
+    /// With `meta`, `path` counts from the root of the file system; without, it lies on a mount.
+    pub async fn find(path: &Path, meta: Option<Endpoint>) -> Result<Self> {
+        match meta {
+            Some(endpoint) => {
+                let admin = Admin::connect(endpoint).await?;
+                let names = names(path)?;
+                let what = format!("{}", path.display());
+                let inode = admin.call(&what, |client, context| async move { client.resolve(context, names).await }).await?;
+                Ok(Self { admin, inode, path: path.to_owned() })
+            }
+            None => {
+                let metadata = std::fs::symlink_metadata(path).with_context(|| format!("{}", path.display()))?;
+                let mount = mount_of(path)?;
+                let admin = Admin::connect(mount.endpoint).await?;
+                Ok(Self { admin, inode: InodeId(metadata.ino()), path: path.to_owned() })
+            }
+        }
+    }
+}
+
+/// The metaserver that a command without a path means.
+pub fn metaserver(meta: Option<Endpoint>) -> Result<Endpoint> {
+    if let Some(endpoint) = meta {
+        return Ok(endpoint);
+    }
+    let mut endpoints: Vec<Endpoint> = mountinfo::read()?.into_iter().map(|m| m.endpoint).collect();
+    endpoints.sort();
+    endpoints.dedup();
+    match endpoints.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => bail!("no CairnFS is mounted here: say which metaserver with --meta HOST:PORT"),
+        several => bail!(
+            "several file systems are mounted here ({}): say which with --meta HOST:PORT",
+            several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+fn mount_of(path: &Path) -> Result<MountEntry> {
+    // The last component may be a symlink, which is then meant itself.
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut real = parent.canonicalize().with_context(|| format!("{}", parent.display()))?;
+    match path.components().next_back() {
+        Some(Component::Normal(name)) => real.push(name),
+        _ => real = path.canonicalize().with_context(|| format!("{}", path.display()))?,
+    }
+    mountinfo::holding(&mountinfo::read()?, &real)
+        .with_context(|| format!("{} is not on a CairnFS mount: mount it first, or give --meta HOST:PORT", path.display()))
+}
+
+fn names(path: &Path) -> Result<Vec<Name>> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::RootDir | Component::CurDir => None,
+            Component::Normal(name) => Some(Name::from_os(name).map_err(anyhow::Error::from)),
+            Component::ParentDir | Component::Prefix(_) => Some(Err(anyhow::anyhow!("`..` has no meaning with --meta"))),
+        })
+        .collect::<Result<_>>()
+        .with_context(|| format!("{}", path.display()))
+}

@@ -1,0 +1,165 @@
+//! `cairn info` and `cairn policy`.
+
+use cairn_proto::admin::{ChunkInfo, InodeInfo};
+use cairn_proto::attr::{Attr, FileKind};
+use cairn_proto::policy::{Durability, Policy};
+use cairn_proto::time::Timestamp;
+use serde::Serialize;
+
+use super::{bytes, table};
+
+#[derive(Debug, Serialize)]
+pub struct InfoView {
+    pub path: Option<String>,
+    pub inode: u64,
+    pub kind: &'static str,
+    /// Octal.
+    pub mode: String,
+    pub nlink: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub size: u64,
+    pub allocated: u64,
+    /// Seconds since the epoch.
+    pub atime: f64,
+    pub mtime: f64,
+    pub ctime: f64,
+    pub btime: f64,
+    pub policy: PolicyView,
+    pub xattrs: Vec<String>,
+    pub chunks: Vec<ChunkView>,
+}
+
+#[derive(Debug, Serialize, Clone, Copy)]
+pub struct PolicyView {
+    pub copies: u8,
+    pub durability: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ChunkView {
+    pub index: u32,
+    pub handle: u64,
+    pub version: u32,
+    pub length: u32,
+    pub trimmed_at: Option<u32>,
+    pub target: u8,
+    pub replicas: Vec<ReplicaView>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ReplicaView {
+    pub server: String,
+    pub name: String,
+    pub endpoint: String,
+    pub up: bool,
+}
+
+impl InfoView {
+    /// `chunks` of `info` are its first ones; the rest is added with [`InfoView::add_chunks`].
+    pub fn new(info: InodeInfo) -> Self {
+        let InodeInfo { attr, path, policy, xattrs, chunks } = info;
+        let Attr { inode, kind, mode, nlink, uid, gid, rdev: _, size, allocated, atime, mtime, ctime, btime, changed_at: _ } =
+            attr;
+        let mut view = Self {
+            path: path.map(|names| names.iter().map(|n| format!("/{n}")).collect::<String>()).map(root_if_empty),
+            inode: inode.0,
+            kind: kind_word(kind),
+            mode: format!("{mode:04o}"),
+            nlink,
+            uid,
+            gid,
+            size,
+            allocated,
+            atime: seconds(atime),
+            mtime: seconds(mtime),
+            ctime: seconds(ctime),
+            btime: seconds(btime),
+            policy: policy.into(),
+            xattrs: xattrs.iter().map(ToString::to_string).collect(),
+            chunks: Vec::new(),
+        };
+        view.add_chunks(chunks);
+        view
+    }
+
+    pub fn add_chunks(&mut self, chunks: Vec<ChunkInfo>) {
+        self.chunks.extend(chunks.into_iter().map(|ChunkInfo { location, names, target }| ChunkView {
+            index: location.id.index.0,
+            handle: location.id.handle.0,
+            version: location.id.version.0,
+            length: location.length,
+            trimmed_at: location.trimmed_at,
+            target,
+            replicas: (location.replicas.into_iter().zip(names))
+                .map(|(r, name)| ReplicaView {
+                    server: r.server.to_string(),
+                    name,
+                    endpoint: r.endpoint.to_string(),
+                    up: r.up,
+                })
+                .collect(),
+        }));
+    }
+
+    pub fn print(&self) {
+        println!("{}", self.path.as_deref().unwrap_or("(no path: removed, and still open)"));
+        println!("  inode     {} ({})", self.inode, self.kind);
+        println!("  mode      {}, owner {}:{}, {} link(s)", self.mode, self.uid, self.gid, self.nlink);
+        println!("  size      {} ({} allocated)", bytes(self.size), bytes(self.allocated));
+        println!("  policy    {} copies, durable at {}", self.policy.copies, self.policy.durability);
+        if !self.xattrs.is_empty() {
+            println!("  xattrs    {}", self.xattrs.join(", "));
+        }
+        if self.chunks.is_empty() {
+            return;
+        }
+        println!();
+        let mut rows = table::new(&["CHUNK>", "HANDLE>", "VERSION>", "LENGTH>", "COPIES>", "ON"]);
+        for c in &self.chunks {
+            let up = c.replicas.iter().filter(|r| r.up).count();
+            let on = c.replicas.iter().map(|r| if r.up { r.name.clone() } else { format!("{} (down)", r.name) });
+            rows.add_row([
+                c.index.to_string(),
+                c.handle.to_string(),
+                c.version.to_string(),
+                bytes(u64::from(c.length)),
+                format!("{up}/{}", c.target),
+                on.collect::<Vec<_>>().join(", "),
+            ]);
+        }
+        println!("{rows}");
+    }
+}
+
+impl From<Policy> for PolicyView {
+    fn from(policy: Policy) -> Self {
+        let Policy { copies, durability } = policy;
+        let durability = match durability {
+            Durability::Fsync => "fsync",
+            Durability::Close => "close",
+            Durability::Write => "write",
+        };
+        Self { copies, durability }
+    }
+}
+
+fn root_if_empty(path: String) -> String {
+    if path.is_empty() { "/".into() } else { path }
+}
+
+fn seconds(t: Timestamp) -> f64 {
+    t.secs as f64 + f64::from(t.nanos) / 1e9
+}
+
+fn kind_word(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::File => "file",
+        FileKind::Directory => "directory",
+        FileKind::Symlink => "symlink",
+        FileKind::Fifo => "fifo",
+        FileKind::Socket => "socket",
+        FileKind::CharDevice => "character device",
+        FileKind::BlockDevice => "block device",
+    }
+}
