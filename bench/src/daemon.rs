@@ -24,6 +24,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Daemon {
     name: String,
     log: PathBuf,
+    /// Length of the log before this process added to it.
+    log_start: usize,
     child: Child,
 }
 
@@ -32,6 +34,7 @@ impl Daemon {
     pub fn spawn(name: &str, command: &mut Command, log_directory: &Path) -> Result<Self, BenchError> {
         let log = log_directory.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).doing("open", &log)?;
+        let log_start = file.metadata().doing("stat", &log)?.len() as usize;
         let second = file.try_clone().doing("open", &log)?;
         let child = command
             .stdin(Stdio::null())
@@ -39,7 +42,7 @@ impl Daemon {
             .stderr(second)
             .spawn()
             .map_err(|source| BenchError::Spawn { program: name.to_owned(), source })?;
-        Ok(Self { name: name.to_owned(), log, child })
+        Ok(Self { name: name.to_owned(), log, log_start, child })
     }
 
     /// Waits until `ready` holds; fails if the daemon ends first, or takes too long.
@@ -58,9 +61,10 @@ impl Daemon {
         Ok(())
     }
 
-    /// What the daemon has said so far.
+    /// What the daemon has said so far; nothing of what an earlier one said into the same file.
     pub fn log_text(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        let log = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(log.get(self.log_start..).unwrap_or_default()).into_owned()
     }
 
     /// Asks the daemon to end and waits for it.
@@ -115,6 +119,18 @@ mod tests {
         let mut daemon = Daemon::spawn("d", &mut shell("echo up; exec sleep 600"), logs.path()).unwrap();
         daemon.wait_until(|daemon| daemon.log_text().contains("up")).unwrap();
         daemon.stop().unwrap();
+    }
+
+    #[test]
+    fn an_earlier_log_is_kept_and_not_taken_for_readiness() {
+        let logs = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let mut daemon = Daemon::spawn("d", &mut shell("echo up; exec sleep 600"), logs.path()).unwrap();
+            daemon.wait_until(|daemon| !daemon.log_text().is_empty()).unwrap();
+            assert_eq!(daemon.log_text(), "up\n");
+            daemon.stop().unwrap();
+        }
+        assert_eq!(fs::read_to_string(logs.path().join("d.log")).unwrap(), "up\nup\n");
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! round, so that none always comes after the same. A target that fails is noted and the others go on.
 
 use std::env::current_exe;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
 use crate::args::RunArguments;
+use crate::contents::{BLOCK_BYTES, Contents};
 use crate::environment::Environment;
 use crate::error::{BenchError, IoContext};
 use crate::figure::Figure;
@@ -101,6 +103,9 @@ impl Run {
     }
 
     fn measure_workloads(&mut self, target: &mut dyn Target, kind: TargetKind, round: u32) {
+        if let Err(error) = warm_up(target) {
+            return self.note(kind, round, "warm-up", &error);
+        }
         let mut fixtures = Fixtures::default();
         for workload in Rc::clone(&self.workloads).iter() {
             if workload.needs_data() && !target.keeps_data() {
@@ -145,6 +150,18 @@ impl Run {
         eprintln!("round {round}: {stage} on {} failed: {error}", target.name());
         self.results.failures.push(Failure { target, round, stage, error: error.to_string() });
     }
+}
+
+/// Writes a little, so that what a fresh cluster does once (MooseFS takes about a second for its first chunk) is not
+/// part of the first workload.
+fn warm_up(target: &dyn Target) -> Result<(), BenchError> {
+    let path = target.root().join("warm-up");
+    let bytes = Contents::new(BLOCK_BYTES).stamped(0).to_vec();
+    let mut file = File::create_new(&path).doing("create", &path)?;
+    file.write_all(&bytes).doing("write", &path)?;
+    file.sync_all().doing("fsync", &path)?;
+    drop(file);
+    fs::remove_file(&path).doing("remove", &path)
 }
 
 /// A program given by path, or the one of that name beside this program.

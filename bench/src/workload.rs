@@ -69,8 +69,8 @@ pub fn select(names: &[String]) -> Result<Vec<Box<dyn Workload>>, BenchError> {
     if let Some(name) = names.iter().find(|name| workloads.iter().all(|workload| workload.name() != *name)) {
         return Err(BenchError::UnknownWorkload { name: name.clone() });
     }
-    let wanted = |workload: &Box<dyn Workload>| names.is_empty() || names.iter().any(|name| name == workload.name());
-    Ok(workloads.into_iter().filter(wanted).collect())
+    let wanted = |name| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    Ok(workloads.into_iter().filter(|workload| wanted(workload.name())).collect())
 }
 
 #[cfg(test)]

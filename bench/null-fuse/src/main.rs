@@ -5,8 +5,9 @@
 //! kernel and the copies), set up as well as a client can: several threads on cloned descriptors, requests of 1 MiB,
 //! read-ahead to match, lookups in parallel, readdirplus, and everything cacheable cached for as long as it lives.
 //!
-//! It does not use the kernel's write-back cache: a client that owes other mounts a view of every write
-//! as it returns cannot leave the bytes in the kernel, so a ceiling that did would be out of its reach by design.
+//! Two things that would make it faster are left out, as a client that owes other mounts a view of every change cannot
+//! have them: the kernel's write-back cache, which keeps bytes after `write` has returned, and opens without a message, as the
+//! servers have to hear who has a file open (and flags that let direct writes run in parallel come in the answer).
 
 mod directory;
 mod filesystem;

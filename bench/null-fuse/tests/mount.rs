@@ -1,5 +1,7 @@
 //! The filesystem on a real mount: names and sizes are kept, data reads as zeros. Needs root and `/dev/fuse`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its fixtures too")]
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;

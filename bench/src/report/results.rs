@@ -49,7 +49,7 @@ pub struct Skip {
 pub struct Failure {
     pub target: TargetKind,
     pub round: u32,
-    /// The name of a workload, `start` or `stop`.
+    /// The name of a workload, `start`, `warm-up` or `stop`.
     pub stage: &'static str,
     pub error: String,
 }

@@ -1,6 +1,6 @@
 //! The table: a line for each figure, a column for each target, and ratios.
 
-use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
+use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use super::results::{Results, Series};
@@ -23,7 +23,7 @@ pub fn render(results: &Results, style: Style) -> String {
         Vec::new()
     };
     let mut table = Table::new();
-    table.load_preset(if style == Style::Markdown { ASCII_MARKDOWN } else { UTF8_HORIZONTAL_ONLY });
+    table.load_preset(if style == Style::Markdown { ASCII_MARKDOWN } else { UTF8_FULL_CONDENSED });
     table.set_content_arrangement(ContentArrangement::Disabled);
     let mut header = vec!["figure".to_owned(), "unit".to_owned()];
     header.extend(results.targets.iter().map(|target| target.name().to_owned()));
