@@ -29,12 +29,15 @@ pub(super) fn rename(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, mo
     if mode == RenameMode::Exchange && target.is_none() {
         return Err(FsError::NotFound.into());
     }
+    // A removed directory is empty, so only as the new parent can it come this far.
+    if new_parent.nlink == 0 {
+        return Err(FsError::NotFound.into());
+    }
     check_loops(&change.txn, source, &new_parent, target, &old_parent, mode)?;
     match target {
         Some(target) if target.inode == source.inode => unchanged(change, source.inode, from.0, to.0),
         Some(target) if mode == RenameMode::Exchange => exchange(change, from, to, source, target),
         Some(target) => replace(change, from, to, source, target),
-        None if new_parent.nlink == 0 => Err(FsError::NotFound.into()),
         None => relocate(change, from, to, source),
     }
 }
