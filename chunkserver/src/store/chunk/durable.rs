@@ -1,0 +1,87 @@
+//! Making things durable: sync, and handing a chunk back.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use cairn_proto::error::ChunkError;
+
+use super::ChunkFiles;
+use crate::store::disk::{PartialWrite, write_all_at};
+use crate::store::header::{Entry, encode_entries, entry_offset};
+
+impl ChunkFiles {
+    /// All writes that have returned are on stable storage, with their sums, when this returns.
+    ///
+    /// Fails where blocks are in doubt: they may have been acknowledged as something else. Several at once share their
+    /// `fdatasync`s.
+    pub fn sync(&self) -> Result<(), ChunkError> {
+        self.check_usable()?;
+        self.check_no_doubts()?;
+        let mut synced = self.synced.lock();
+        let writes = self.written.load(Ordering::Acquire);
+        if synced.writes < writes {
+            self.data.sync_data().and_then(|()| self.header.sync_data()).map_err(|e| self.sync_failed(&e))?;
+        }
+        if !synced.names {
+            let dir = self.shared.layout.dir(self.handle());
+            self.shared.disk.sync_dir(&dir).map_err(|e| self.sync_failed(&e))?;
+            synced.names = true;
+        }
+        synced.writes = writes;
+        Ok(())
+    }
+
+    /// Syncs, and then makes the chunk clean. Nobody may write meanwhile.
+    pub fn hand_back(&self) -> Result<(), ChunkError> {
+        self.flush_stale_entries()?;
+        self.sync()?;
+        self.mark_clean()
+    }
+
+    /// Whether entries on disk lag behind, so that a sync must have them written first.
+    pub fn has_stale_entries(&self) -> bool {
+        self.known.lock().stale.is_some()
+    }
+
+    /// Writes the entries that the file may lag behind on. Nobody may write meanwhile.
+    pub fn flush_stale_entries(&self) -> Result<(), ChunkError> {
+        self.flush_stale().map_err(|e| self.disk_error("write sums", &e.error))
+    }
+
+    pub(super) fn flush_stale(&self) -> Result<(), PartialWrite> {
+        let Some(blocks) = self.known.lock().stale.clone() else { return Ok(()) };
+        let entries: Vec<Entry> = {
+            let known = self.known.lock();
+            let entry = |block| known.table.get(block);
+            blocks.clone().map(|block| Entry { sum: entry(block), previous: entry(block) }).collect()
+        };
+        self.write_entries(&blocks, &entries)?;
+        self.known.lock().stale = None;
+        self.written.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    pub(super) fn write_entries(&self, blocks: &Range<u32>, entries: &[Entry]) -> Result<(), PartialWrite> {
+        debug_assert_eq!(blocks.len(), entries.len());
+        write_all_at(&*self.header, &encode_entries(entries.iter().copied()), entry_offset(blocks.start))
+    }
+
+    /// The first block in doubt, as an error.
+    pub(super) fn check_no_doubts(&self) -> Result<(), ChunkError> {
+        let known = self.known.lock();
+        match known.doubts.first_key_value() {
+            Some((block, _)) => Err(ChunkError::DamagedOnDisk { handle: known.header.id.handle, block: *block }),
+            None => Ok(()),
+        }
+    }
+
+    /// After a failed sync the kernel forgets which pages it could not write. So this chunk is never said to be synced again
+    /// by this process; the next start scans it.
+    pub(super) fn sync_failed(&self, error: &io::Error) -> ChunkError {
+        self.failed.store(true, Ordering::Release);
+        self.shared.changes.damaged(self.handle(), 0);
+        tracing::error!(chunk = self.handle().0, %error, "a sync failed: this copy is given up");
+        ChunkError::Disk(format!("{}: a sync failed: {error}", self.handle()))
+    }
+}

@@ -1,0 +1,96 @@
+//! Opening the files of a chunk that there is.
+
+use std::io;
+use std::sync::Arc;
+
+use cairn_proto::chunk::CHUNK_SIZE;
+use cairn_proto::chunkserver::ChunkState;
+use cairn_proto::error::ChunkError;
+use cairn_proto::ids::ChunkHandle;
+use parking_lot::Mutex;
+
+use super::{ChunkFiles, Known, Synced};
+use crate::store::disk::{DiskFile, OpenMode};
+use crate::store::header::{
+    Entry, FIRST_READ_BYTES, HeaderError, MAX_HEADER_BYTES, Slots, TABLE_OFFSET, decode_entries, decode_slots,
+};
+use crate::store::shared::{Shared, disk_error};
+
+/// A header file that was read.
+#[derive(Debug)]
+pub struct ReadHeader {
+    pub slots: Slots,
+    pub entries: Vec<Entry>,
+}
+
+/// Why a header file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadHeaderError {
+    #[error("cannot read it: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Content(#[from] HeaderError),
+}
+
+/// Reads slots and, for a chunk with `table(slots)`, the table.
+pub fn read_header(file: &dyn DiskFile, table: impl FnOnce(&Slots) -> bool) -> Result<ReadHeader, ReadHeaderError> {
+    let mut bytes = vec![0; FIRST_READ_BYTES];
+    let got = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(got);
+    let slots = decode_slots(&bytes)?;
+    if !table(&slots) {
+        return Ok(ReadHeader { slots, entries: Vec::new() });
+    }
+    let len = (file.len()? as usize).min(MAX_HEADER_BYTES);
+    if got == FIRST_READ_BYTES && len > got {
+        bytes.resize(len, 0);
+        let more = file.read_at(&mut bytes[got..], got as u64)?;
+        bytes.truncate(got + more);
+    }
+    let entries = decode_entries(bytes.get(TABLE_OFFSET..).unwrap_or_default()).collect();
+    Ok(ReadHeader { slots, entries })
+}
+
+impl ChunkFiles {
+    /// Opens a chunk that the index knows. One that an earlier run left dirty is scanned: see [`super::scan`].
+    pub fn open(shared: &Arc<Shared>, handle: ChunkHandle) -> Result<Self, ChunkError> {
+        let entry = shared.index.get(handle).ok_or(ChunkError::NotFound(handle))?;
+        let fail = |error: &io::Error| disk_error("open a chunk", Some(handle), error);
+        let header_file = shared.disk.open(&shared.layout.header(handle), OpenMode::Existing).map_err(|e| fail(&e))?;
+        // Missing data of a dirty chunk was never synced; that of a clean one reads as holes, which its sums contradict.
+        let data = shared.disk.open(&shared.layout.data(handle), OpenMode::Any).map_err(|e| fail(&e))?;
+        let ReadHeader { slots, entries } = read_header(&*header_file, |_| true).map_err(|error| {
+            tracing::error!(chunk = handle.0, %error, "a header cannot be read any more");
+            ChunkError::Disk(format!("{handle}: {error}"))
+        })?;
+        let mut header = slots.header;
+        if header.state == ChunkState::Dirty {
+            header.length = data.len().map_err(|e| fail(&e))?.min(CHUNK_SIZE) as u32;
+        }
+        let known = Known {
+            sequence: slots.sequence,
+            header,
+            table: entries.iter().map(|entry| entry.sum).collect(),
+            doubts: Default::default(),
+            stale: None,
+        };
+        let files = Self {
+            shared: shared.clone(),
+            header: header_file,
+            data,
+            known: Mutex::new(known),
+            written: 1.into(),
+            // Of a dirty chunk nobody knows what reached the disk.
+            synced: Mutex::new(match header.state {
+                ChunkState::Dirty => Synced::default(),
+                ChunkState::Clean => Synced { writes: 1, names: true },
+            }),
+            failed: false.into(),
+        };
+        if header.state == ChunkState::Dirty && !entry.scanned {
+            files.scan(&entries).map_err(|e| fail(&e))?;
+        }
+        files.publish();
+        Ok(files)
+    }
+}

@@ -1,0 +1,58 @@
+//! What to do when stored bytes do not match their sum: log it once, count it, tell the metaservers.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cairn_proto::error::ChunkError;
+use cairn_proto::ids::{ChunkHandle, ServerId};
+use parking_lot::Mutex;
+
+use super::changes::Changes;
+
+/// Damaged blocks that are remembered so as to log each once, at most.
+const MAX_REMEMBERED: usize = 65_536;
+
+/// The damaged blocks of this server.
+#[derive(Debug)]
+pub struct DamageLog {
+    server: ServerId,
+    known: Mutex<HashSet<(ChunkHandle, u32)>>,
+    found: AtomicU64,
+}
+
+impl DamageLog {
+    pub fn new(server: ServerId) -> Self {
+        Self { server, known: Mutex::default(), found: AtomicU64::new(0) }
+    }
+
+    /// Notes a block that was found damaged, and returns the error for whoever asked for it.
+    pub fn note(&self, handle: ChunkHandle, block: u32, changes: &Changes) -> ChunkError {
+        let mut known = self.known.lock();
+        if known.len() < MAX_REMEMBERED && known.insert((handle, block)) {
+            drop(known);
+            self.found.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(server = %self.server, chunk = handle.0, block, "a block is damaged on disk");
+            changes.damaged(handle, block);
+        }
+        ChunkError::DamagedOnDisk { handle, block }
+    }
+
+    /// Forgets blocks that were written anew.
+    pub fn overwritten(&self, handle: ChunkHandle, blocks: Range<u32>) {
+        let mut known = self.known.lock();
+        if !known.is_empty() {
+            known.retain(|(chunk, block)| *chunk != handle || !blocks.contains(block));
+        }
+    }
+
+    /// Forgets what was noted of a chunk that is gone or replaced.
+    pub fn forget(&self, handle: ChunkHandle) {
+        self.known.lock().retain(|(chunk, _)| *chunk != handle);
+    }
+
+    /// Damaged blocks found since the start.
+    pub fn found(&self) -> u64 {
+        self.found.load(Ordering::Relaxed)
+    }
+}

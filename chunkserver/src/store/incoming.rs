@@ -1,0 +1,156 @@
+//! A copy that is being fetched from elsewhere: written beside the chunks, and moved among them once it is whole.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cairn_proto::chunk::{BLOCK_SIZE, BLOCKS_PER_CHUNK, BlockSum, ChunkId};
+use cairn_proto::chunkserver::{ChunkStat, ChunkState};
+use cairn_proto::error::ChunkError;
+use parking_lot::Mutex;
+
+use super::Store;
+use super::access::blocking;
+use super::disk::{DiskFile, OpenMode, write_all_at};
+use super::header::{Entry, Header, encode_entries, encode_slot, entry_offset};
+use super::index;
+use super::shared::{Shared, disk_error};
+use super::table::SumTable;
+
+/// The files of a copy to be, under temporary names. Removed when dropped before [`Incoming::install`].
+#[derive(Debug)]
+pub struct Incoming {
+    files: Arc<TemporaryFiles>,
+}
+
+#[derive(Debug)]
+struct TemporaryFiles {
+    shared: Arc<Shared>,
+    id: ChunkId,
+    header_path: PathBuf,
+    data_path: PathBuf,
+    header: Box<dyn DiskFile>,
+    data: Box<dyn DiskFile>,
+    table: Mutex<SumTable>,
+}
+
+impl Store {
+    /// Begins a copy.
+    pub async fn receive(&self, id: ChunkId) -> Result<Incoming, ChunkError> {
+        let shared = self.shared.clone();
+        blocking(move || {
+            let fail = |e: &std::io::Error| disk_error("create a copy", Some(id.handle), e);
+            shared.make_dir(id.handle).map_err(|e| fail(&e))?;
+            let (header_path, data_path) = shared.layout.temporary(id.handle, shared.next_copy());
+            let header = shared.disk.open(&header_path, OpenMode::New).map_err(|e| fail(&e))?;
+            let data = shared.disk.open(&data_path, OpenMode::New).map_err(|e| fail(&e))?;
+            let table = Mutex::default();
+            let files = TemporaryFiles { shared: shared.clone(), id, header_path, data_path, header, data, table };
+            Ok(Incoming { files: Arc::new(files) })
+        })
+        .await
+    }
+}
+
+impl Incoming {
+    /// Takes whole blocks in, the last of which may be short, and verifies them.
+    pub async fn put(&self, offset: u32, sums: Vec<BlockSum>, bytes: bytes::Bytes) -> Result<(), ChunkError> {
+        let files = self.files.clone();
+        blocking(move || files.put(offset, &sums, &bytes)).await
+    }
+
+    /// The sums of what was taken in.
+    pub fn sums(&self) -> Vec<BlockSum> {
+        self.files.table.lock().trimmed()
+    }
+
+    /// Makes the copy durable and puts it in the place of whatever copy there is.
+    pub async fn install(self, store: &Store, length: u32) -> Result<ChunkStat, ChunkError> {
+        let range = store.lock_all(self.files.id.handle).await;
+        let live = range.live.clone();
+        let gate = live.gate.clone().write_owned().await;
+        blocking(move || {
+            let (_range, _gate) = (range, gate);
+            let stat = self.files.finish(length)?;
+            // Whoever has the old files open goes on reading them; nobody writes to them any more.
+            live.set_files(None);
+            self.files.replace(stat)
+        })
+        .await
+    }
+}
+
+impl TemporaryFiles {
+    fn put(&self, offset: u32, sums: &[BlockSum], bytes: &[u8]) -> Result<(), ChunkError> {
+        let first = offset / BLOCK_SIZE as u32;
+        if bytes.len().div_ceil(BLOCK_SIZE) != sums.len() || first as usize + sums.len() > BLOCKS_PER_CHUNK {
+            return Err(ChunkError::Malformed("sums and bytes of a copy do not go together".into()));
+        }
+        for ((block, bytes), sum) in (first..).zip(bytes.chunks(BLOCK_SIZE)).zip(sums) {
+            if BlockSum::of(bytes) != *sum {
+                return Err(ChunkError::DamagedInTransit { handle: self.id.handle, block });
+            }
+        }
+        // What is zeros stays a hole. By the bytes, not by the sum: another block could have that, too.
+        let is_hole = |block: &&[u8]| block.iter().all(|b| *b == 0);
+        let mut at = u64::from(offset);
+        for run in bytes.chunks(BLOCK_SIZE).collect::<Vec<_>>().chunk_by(|a, b| is_hole(a) == is_hole(b)) {
+            let len: usize = run.iter().map(|block| block.len()).sum();
+            if !is_hole(&run[0]) {
+                self.shared.admit(len as u64)?;
+                let from = (at - u64::from(offset)) as usize;
+                write_all_at(&*self.data, &bytes[from..from + len], at).map_err(|e| self.fail(&e.error))?;
+            }
+            at += len as u64;
+        }
+        let mut table = self.table.lock();
+        (first..).zip(sums).for_each(|(block, sum)| table.set(block, *sum));
+        Ok(())
+    }
+
+    /// Writes the header, and syncs both files.
+    fn finish(&self, length: u32) -> Result<ChunkStat, ChunkError> {
+        let Some(cluster) = self.shared.cluster.get().copied() else {
+            return Err(ChunkError::Malformed("this server has not joined a cluster yet".into()));
+        };
+        let table = self.table.lock();
+        let entries = table.trimmed().into_iter().map(|sum| Entry { sum, previous: sum });
+        let allocated = table.allocated();
+        let header = Header { cluster, id: self.id, state: ChunkState::Clean, length, allocated };
+        let (offset, slot) =
+            encode_slot(1, &header).map_err(|e| ChunkError::Disk(format!("cannot encode a header: {e}")))?;
+        let written = write_all_at(&*self.header, &slot, offset)
+            .and_then(|()| write_all_at(&*self.header, &encode_entries(entries), entry_offset(0)));
+        written.map_err(|e| self.fail(&e.error))?;
+        self.data.set_len(u64::from(length)).map_err(|e| self.fail(&e))?;
+        self.data.sync_data().and_then(|()| self.header.sync_data()).map_err(|e| self.fail(&e))?;
+        Ok(header.stat())
+    }
+
+    /// The old header goes, the new data comes, the new header comes: dying in between leaves no copy, never a mixed one.
+    fn replace(&self, stat: ChunkStat) -> Result<ChunkStat, ChunkError> {
+        let Shared { disk, layout, index, changes, damage, .. } = &*self.shared;
+        let handle = self.id.handle;
+        if index.remove(handle).is_some() {
+            let removed = disk.remove(&layout.header(handle)).and_then(|()| disk.sync_dir(&layout.dir(handle)));
+            removed.map_err(|e| self.fail(&e))?;
+        }
+        changes.touch(handle);
+        damage.forget(handle);
+        disk.rename(&self.data_path, &layout.data(handle)).map_err(|e| self.fail(&e))?;
+        disk.rename(&self.header_path, &layout.header(handle)).map_err(|e| self.fail(&e))?;
+        index.put(index::Entry { stat, scanned: true });
+        Ok(stat)
+    }
+
+    fn fail(&self, error: &std::io::Error) -> ChunkError {
+        disk_error("write a copy", Some(self.id.handle), error)
+    }
+}
+
+impl Drop for TemporaryFiles {
+    /// After a success there is nothing under these names any more.
+    fn drop(&mut self) {
+        let _ = self.shared.disk.remove(&self.data_path);
+        let _ = self.shared.disk.remove(&self.header_path);
+    }
+}

@@ -1,0 +1,94 @@
+//! Operations on the bytes of chunks.
+
+use cairn_proto::chunk::{BlockSum, ChunkId};
+use cairn_proto::chunkserver::{BlockTable, ReadReply, ReadRequest, VerifyReport};
+use cairn_proto::error::ChunkError;
+use cairn_proto::ids::ChunkHandle;
+
+use super::Store;
+use super::access::{LockedRange, blocking};
+use super::chunk::{Piece, ReadAttempt};
+use super::table::blocks_of;
+
+/// Reads of up to this many bytes are first tried from the page cache, on the thread that serves the network: less than the
+/// time that a hop to another thread takes.
+const INLINE_READ_BYTES: u32 = 64 << 10;
+
+impl Store {
+    /// Writes a piece into blocks that `range` holds, creating the chunk where there is none.
+    pub async fn write(&self, range: &LockedRange, id: ChunkId, piece: Piece) -> Result<(), ChunkError> {
+        let admission = self.for_writing(&range.live, id).await?;
+        blocking(move || admission.files.write(&piece)).await
+    }
+
+    /// Makes a hole in blocks that `range` holds, creating the chunk where there is none.
+    pub async fn zero(&self, range: &LockedRange, id: ChunkId, offset: u32, len: u32) -> Result<(), ChunkError> {
+        let admission = self.for_writing(&range.live, id).await?;
+        blocking(move || admission.files.zero(offset, len)).await
+    }
+
+    /// Whole blocks that cover what is asked for, verified.
+    pub async fn read(&self, request: ReadRequest) -> Result<ReadReply, ChunkError> {
+        let (live, files) = self.for_reading(request.handle).await?;
+        if request.len <= INLINE_READ_BYTES
+            && let ReadAttempt::Done(reply) = files.read(&request, true)?
+        {
+            return Ok(reply);
+        }
+        let attempt = blocking(move || files.read(&request, false)).await?;
+        if let ReadAttempt::Done(reply) = attempt {
+            return Ok(reply);
+        }
+        // Either somebody is writing there just now, or the bytes are damaged: once the blocks are ours, we know.
+        let blocks = blocks_of(request.offset, request.len as usize);
+        let _range = self.lock(request.handle, blocks).await;
+        let files = live.files().ok_or(ChunkError::NotFound(request.handle))?;
+        blocking(move || match files.read(&request, false)? {
+            ReadAttempt::Done(reply) => Ok(reply),
+            ReadAttempt::Mismatch { block } => Err(files.note_damage(block)),
+            ReadAttempt::NotCached => Err(ChunkError::Disk("a read that may wait did not".into())),
+        })
+        .await
+    }
+
+    pub async fn extents(&self, handle: ChunkHandle) -> Result<Vec<(u32, u32)>, ChunkError> {
+        let (_live, files) = self.for_reading(handle).await?;
+        blocking(move || files.extents()).await
+    }
+
+    /// The sums of all blocks as they are.
+    pub async fn block_table(&self, handle: ChunkHandle) -> Result<BlockTable, ChunkError> {
+        let (_live, files) = self.for_reading(handle).await?;
+        Ok(BlockTable { stat: files.stat(), sums: files.sums() })
+    }
+
+    /// Reads and checks every block.
+    pub async fn verify(&self, handle: ChunkHandle) -> Result<VerifyReport, ChunkError> {
+        let (_live, files) = self.for_reading(handle).await?;
+        let reader = files.clone();
+        let (suspects, blocks) = blocking(move || reader.mismatches()).await?;
+        let mut damaged = Vec::new();
+        for block in suspects {
+            let _range = self.lock(handle, block..block + 1).await;
+            let reader = files.clone();
+            if blocking(move || reader.matches(block)).await? {
+                continue;
+            }
+            if !files.is_in_doubt(block) {
+                files.note_damage(block);
+            }
+            damaged.push(block);
+        }
+        Ok(files.report(damaged, blocks))
+    }
+
+    /// A block's bytes as they are, their sum, and whether that is the sum they should have.
+    pub async fn examine(&self, handle: ChunkHandle, block: u32) -> Result<(Vec<u8>, BlockSum, bool), ChunkError> {
+        let (_live, files) = self.for_reading(handle).await?;
+        blocking(move || {
+            let (bytes, matches) = files.examine(block)?;
+            Ok((bytes.to_vec(), BlockSum::of(&bytes), matches))
+        })
+        .await
+    }
+}

@@ -1,0 +1,210 @@
+//! Reading all headers at start, and clearing up what a crash left.
+//!
+//! Only headers are read, and the tables of dirty chunks; no data. What describes itself no longer is put aside, never
+//! removed, unless it cannot have been acknowledged as durable.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cairn_proto::chunk::CHUNK_SIZE;
+use cairn_proto::chunkserver::{ChunkStat, ChunkState};
+use cairn_proto::ids::ChunkHandle;
+use parking_lot::Mutex;
+
+use super::chunk::{ReadHeader, ReadHeaderError, read_header};
+use super::disk::OpenMode;
+use super::header::{Header, HeaderError};
+use super::index::Entry;
+use super::layout::FileKind;
+use super::shared::Shared;
+use super::table::SumTable;
+
+/// Directories read at the same time.
+const LOAD_THREADS: usize = 4;
+
+/// Why the chunks of a data directory cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("{path}: cannot read the chunks")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path}: {source}")]
+    Newer { path: PathBuf, source: HeaderError },
+}
+
+/// What a start found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LoadReport {
+    pub clean: usize,
+    pub dirty: usize,
+    /// Files that were never durable, removed.
+    pub removed: usize,
+    /// Chunks whose headers cannot be read, or do not describe them: put aside.
+    pub unusable: usize,
+}
+
+/// Fills the index.
+pub fn load(shared: &Shared) -> Result<LoadReport, LoadError> {
+    let chunks = shared.layout.chunks();
+    let dirs = shared.disk.list(&chunks).map_err(|source| LoadError::Io { path: chunks, source })?;
+    let todo = Mutex::new(dirs.into_iter());
+    let next = || todo.lock().next();
+    let work = || -> Result<LoadReport, LoadError> {
+        let mut report = LoadReport::default();
+        while let Some(dir) = next() {
+            Loader { shared, dir: &dir, report: &mut report, spared: HashSet::new() }.load_dir()?;
+        }
+        Ok(report)
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..LOAD_THREADS).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_fold(LoadReport::default(), |total, thread| {
+            let report = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok(total.plus(report))
+        })
+    })
+}
+
+impl LoadReport {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            clean: self.clean + other.clean,
+            dirty: self.dirty + other.dirty,
+            removed: self.removed + other.removed,
+            unusable: self.unusable + other.unusable,
+        }
+    }
+}
+
+/// Reads one directory.
+struct Loader<'a> {
+    shared: &'a Shared,
+    dir: &'a Path,
+    report: &'a mut LoadReport,
+    /// Not in the index, but not to be removed either.
+    spared: HashSet<ChunkHandle>,
+}
+
+impl Loader<'_> {
+    fn load_dir(&mut self) -> Result<(), LoadError> {
+        let fail = |source| LoadError::Io { path: self.dir.to_owned(), source };
+        let paths = self.shared.disk.list(self.dir).map_err(fail)?;
+        let mut data = Vec::new();
+        for path in paths {
+            match self.shared.layout.classify(&path) {
+                FileKind::Header(handle) => self.load_chunk(handle, &path)?,
+                FileKind::Data(handle) => data.push((handle, path)),
+                FileKind::Leftover => self.remove(&path),
+                FileKind::Unknown => {
+                    tracing::warn!(path = %path.display(), "a file that is not a chunk's is left alone")
+                }
+            }
+        }
+        for (handle, path) in data {
+            // Of a creation or a deletion that a crash interrupted: its header was never durable, or is gone on purpose.
+            if self.shared.index.get(handle).is_none() && !self.spared.contains(&handle) {
+                self.remove(&path);
+            }
+        }
+        Ok(())
+    }
+
+    fn load_chunk(&mut self, handle: ChunkHandle, path: &Path) -> Result<(), LoadError> {
+        let fail = |source| LoadError::Io { path: path.to_owned(), source };
+        let file = self.shared.disk.open(path, OpenMode::Existing).map_err(fail)?;
+        let read = match read_header(&*file, |slots| slots.header.state == ChunkState::Dirty) {
+            Ok(read) => read,
+            Err(ReadHeaderError::Io(error)) => {
+                // One bad sector must not keep all the other chunks from being served.
+                tracing::error!(chunk = handle.0, %error, "a header cannot be read; its chunk is not served");
+                self.report.unusable += 1;
+                self.spared.insert(handle);
+                return Ok(());
+            }
+            Err(ReadHeaderError::Content(source @ HeaderError::Newer(_))) => {
+                return Err(LoadError::Newer { path: path.to_owned(), source });
+            }
+            Err(ReadHeaderError::Content(HeaderError::Empty)) if self.data_len(handle).unwrap_or(0) == 0 => {
+                self.remove(path);
+                return Ok(());
+            }
+            Err(ReadHeaderError::Content(error)) => {
+                self.quarantine(handle, &error.to_string());
+                return Ok(());
+            }
+        };
+        if let Some(why) = self.misplaced(handle, &read.slots.header) {
+            self.quarantine(handle, why);
+            return Ok(());
+        }
+        let entry = self.entry(&read).map_err(fail)?;
+        match entry.stat.state {
+            ChunkState::Clean => self.report.clean += 1,
+            ChunkState::Dirty => self.report.dirty += 1,
+        }
+        self.shared.index.put(entry);
+        Ok(())
+    }
+
+    fn misplaced(&self, handle: ChunkHandle, header: &Header) -> Option<&'static str> {
+        let ours = self.shared.cluster.get();
+        if header.id.handle != handle {
+            Some("its header names another chunk")
+        } else if ours.is_some_and(|ours| *ours != header.cluster) {
+            Some("it belongs to another cluster")
+        } else {
+            None
+        }
+    }
+
+    fn entry(&self, read: &ReadHeader) -> io::Result<Entry> {
+        let header = read.slots.header;
+        Ok(match header.state {
+            ChunkState::Clean => Entry { stat: header.stat(), scanned: true },
+            ChunkState::Dirty => {
+                let length = self.data_len(header.id.handle)?.min(CHUNK_SIZE) as u32;
+                let allocated = read.entries.iter().map(|entry| entry.sum).collect::<SumTable>().allocated();
+                Entry { stat: ChunkStat { length, allocated, ..header.stat() }, scanned: false }
+            }
+        })
+    }
+
+    fn data_len(&self, handle: ChunkHandle) -> io::Result<u64> {
+        match self.shared.disk.open(&self.shared.layout.data(handle), OpenMode::Existing) {
+            Ok(file) => file.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn remove(&mut self, path: &Path) {
+        match self.shared.disk.remove(path) {
+            Ok(()) => {
+                tracing::info!(path = %path.display(), "removed what a crash left");
+                self.report.removed += 1;
+            }
+            Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove what a crash left"),
+        }
+    }
+
+    fn quarantine(&mut self, handle: ChunkHandle, why: &str) {
+        let layout = &self.shared.layout;
+        let to = layout.quarantine();
+        tracing::error!(chunk = handle.0, why, to = %to.display(), "a chunk cannot be used and is put aside");
+        self.report.unusable += 1;
+        self.spared.insert(handle);
+        let moved = self.shared.disk.create_dir(&to).and_then(|()| {
+            // The data first: without its header it would be removed at the next start.
+            for path in [layout.data(handle), layout.header(handle)] {
+                match self.shared.disk.rename(&path, &to.join(path.file_name().unwrap_or_default())) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    result => result?,
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = moved {
+            tracing::error!(chunk = handle.0, %error, "cannot put it aside");
+        }
+    }
+}

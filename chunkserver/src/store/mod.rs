@@ -1,0 +1,124 @@
+//! The chunk store: chunks in a data directory, what is known of them, and every operation on them.
+//!
+//! [`Store`] is its face, asynchronous and safe to use from many tasks at once. From the bottom up: [`disk`] is where bytes
+//! become durable; [`layout`], [`header`] and [`chunk`] say what is on disk, in which order it gets there, and why in that
+//! order; [`live`] keeps operations on one chunk apart; [`load`] reads the headers at start. [`data_dir`] says whose
+//! directory it is.
+//!
+//! Nothing here knows of other servers: see [`crate::replication`].
+
+mod access;
+pub mod changes;
+mod chunk;
+mod damage;
+pub mod data_dir;
+pub mod disk;
+mod header;
+mod incoming;
+mod index;
+mod io;
+mod layout;
+mod live;
+mod load;
+mod range_lock;
+mod seal;
+mod shared;
+mod space;
+mod state;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use cairn_proto::chunkserver::ChunkStat;
+use cairn_proto::cluster::Space;
+use cairn_proto::error::ChunkError;
+use cairn_proto::ids::{ChunkHandle, ClusterId, ServerId};
+
+pub use access::LockedRange;
+use changes::Feed;
+pub use chunk::Piece;
+use damage::DamageLog;
+use disk::Disk;
+pub use incoming::Incoming;
+pub use layout::Layout;
+use live::LiveChunks;
+pub use load::{LoadError, LoadReport};
+use shared::Shared;
+use space::SpaceGauge;
+
+/// What a store allows itself.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreLimits {
+    /// Bytes of the file system that chunks never get.
+    pub reserve_bytes: u64,
+    /// Chunks kept open at most, two files each.
+    pub open_chunks: NonZeroUsize,
+}
+
+/// The chunks of one data directory. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    live: Arc<LiveChunks>,
+}
+
+impl Store {
+    /// Reads all headers; blocks for as long as that takes. `cluster` is what the directory belongs to, if anything yet.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        layout: Layout,
+        server: ServerId,
+        cluster: Option<ClusterId>,
+        limits: StoreLimits,
+    ) -> Result<(Self, LoadReport), LoadError> {
+        let space = SpaceGauge::new(disk.clone(), layout.root().to_owned(), limits.reserve_bytes);
+        let shared = Shared::new(disk, layout, DamageLog::new(server), space);
+        if let Some(cluster) = cluster {
+            let _ = shared.cluster.set(cluster);
+        }
+        let report = load::load(&shared)?;
+        let store = Self { shared: Arc::new(shared), live: Arc::new(LiveChunks::new(limits.open_chunks)) };
+        Ok((store, report))
+    }
+
+    /// Chunks made from now on belong to `cluster`. Until then there are none to be made.
+    pub fn join(&self, cluster: ClusterId) {
+        let _ = self.shared.cluster.set(cluster);
+    }
+
+    /// What changes from now on.
+    pub fn subscribe(&self) -> Arc<Feed> {
+        self.shared.changes.subscribe()
+    }
+
+    /// Up to `most` changes of a feed.
+    pub fn take_changes(&self, feed: &Feed, most: usize) -> Vec<cairn_proto::cluster::ChunkChange> {
+        feed.take(most, &self.shared.index)
+    }
+
+    /// All chunks, in no order.
+    pub fn all(&self) -> Vec<ChunkStat> {
+        self.shared.index.all()
+    }
+
+    pub fn chunk_count(&self) -> usize {
+        self.shared.index.len()
+    }
+
+    pub fn stat(&self, handle: ChunkHandle) -> Result<ChunkStat, ChunkError> {
+        self.shared.index.stat(handle).ok_or(ChunkError::NotFound(handle))
+    }
+
+    pub fn space(&self) -> std::io::Result<Space> {
+        self.shared.space.space(self.shared.index.used())
+    }
+
+    /// Damaged blocks found since the start.
+    pub fn damaged_blocks(&self) -> u64 {
+        self.shared.damage.found()
+    }
+}

@@ -1,0 +1,99 @@
+//! What all chunks of a store have in common.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use cairn_proto::chunkserver::ChunkStat;
+use cairn_proto::error::ChunkError;
+use cairn_proto::ids::{ChunkHandle, ClusterId};
+use parking_lot::Mutex;
+
+use super::changes::Changes;
+use super::damage::DamageLog;
+use super::disk::{Disk, is_full};
+use super::index::{Entry, Index};
+use super::layout::Layout;
+use super::space::SpaceGauge;
+
+#[derive(Debug)]
+pub struct Shared {
+    pub disk: Arc<dyn Disk>,
+    pub layout: Layout,
+    pub cluster: OnceLock<ClusterId>,
+    pub index: Index,
+    pub changes: Changes,
+    pub damage: DamageLog,
+    pub space: SpaceGauge,
+    /// Directories that are known to exist, so that they are made once.
+    dirs: Mutex<HashSet<PathBuf>>,
+    /// Copies that were begun to be fetched.
+    copies: AtomicU64,
+}
+
+impl Shared {
+    pub fn new(disk: Arc<dyn Disk>, layout: Layout, damage: DamageLog, space: SpaceGauge) -> Self {
+        Self {
+            disk,
+            layout,
+            cluster: OnceLock::new(),
+            index: Index::default(),
+            changes: Changes::default(),
+            damage,
+            space,
+            dirs: Mutex::default(),
+            copies: AtomicU64::new(0),
+        }
+    }
+
+    /// Enters a chunk as it is now, and has it reported if that is news.
+    pub fn publish(&self, stat: ChunkStat, scanned: bool) {
+        if self.index.put(Entry { stat, scanned }) {
+            self.changes.touch(stat.id.handle);
+        }
+    }
+
+    /// Makes the directory of a chunk's files where it is missing.
+    pub fn make_dir(&self, handle: ChunkHandle) -> io::Result<()> {
+        let dir = self.layout.dir(handle);
+        if self.dirs.lock().contains(&dir) {
+            return Ok(());
+        }
+        self.disk.create_dir(&dir)?;
+        self.dirs.lock().insert(dir);
+        Ok(())
+    }
+
+    /// A number that no other copy being fetched has.
+    pub fn next_copy(&self) -> u64 {
+        self.copies.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Turns down what there is no room for.
+    pub fn admit(&self, bytes: u64) -> Result<(), ChunkError> {
+        match self.space.admits(bytes) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ChunkError::NoSpace),
+            Err(error) => Err(disk_error("ask for free space", None, &error)),
+        }
+    }
+}
+
+/// What to answer when the disk fails. Logged here, where it is known what was tried; a full disk is no failure.
+pub fn disk_error(what: &'static str, handle: Option<ChunkHandle>, error: &io::Error) -> ChunkError {
+    if is_full(error) {
+        return ChunkError::NoSpace;
+    }
+    match handle {
+        Some(handle) => {
+            tracing::error!(chunk = handle.0, %error, "cannot {what}");
+            ChunkError::Disk(format!("{handle}: cannot {what}: {error}"))
+        }
+        None => {
+            tracing::error!(%error, "cannot {what}");
+            ChunkError::Disk(format!("cannot {what}: {error}"))
+        }
+    }
+}
