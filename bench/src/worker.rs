@@ -55,7 +55,7 @@ pub fn create_files(creation: &Creation) -> Result<(), BenchError> {
     (0..creation.files).try_for_each(|index| create_file(creation, &mut contents, index))
 }
 
-/// Creates the files of `creation` with `threads` of this process, each taking every so-manieth.
+/// Creates the files of `creation` with `threads` of this process, each taking every `threads`-th.
 pub fn create_files_in_parallel(creation: &Creation, threads: usize) -> Result<(), BenchError> {
     thread::scope(|scope| {
         let part = |first: u64| {

@@ -16,7 +16,7 @@ pub const TREE_NAME: &str = "tree";
 /// About what source repositories have.
 const FILES_IN_A_DIRECTORY: u64 = 16;
 
-/// Every so-manieth file is large: a picture or a generated table among the sources.
+/// One file in so many is large: a picture or a generated table among the sources.
 const LARGE_EVERY: u64 = 50;
 
 const SMALL_BYTES: std::ops::Range<usize> = 100..12_000;
