@@ -2,12 +2,21 @@
 //!
 //! From the outside in:
 //!
-//! * [`mount`] takes a configuration and gives a running mount;
-//! * [`fuse`] is the shim between the kernel and [`vfs`]: decode, call, reply, and the one table of error numbers;
-//! * [`vfs`] is the file system, free of FUSE: handles, POSIX rules, coherence of what is cached;
+//! * [`mount`] takes a configuration ([`config`]) and gives a running mount;
+//! * [`fuse`] is the shim between the kernel and [`vfs`]: decode, call, reply;
+//! * [`vfs`] is the file system, free of FUSE: handles, POSIX rules, coherence of what is cached, and the one table of
+//!   error numbers;
 //! * [`cache`] holds attributes and names for as long as they are valid;
-//! * [`io`] moves file contents: write-back, read-ahead, chunk servers;
+//! * [`io`] moves file contents: write-back, read-ahead, chunkservers;
 //! * [`meta`] is the session with the metaserver: every mutation done exactly once, whatever happens in between.
 
+pub mod cache;
+pub mod config;
+pub mod fuse;
 pub mod io;
 pub mod meta;
+pub mod mount;
+pub mod vfs;
+
+pub use config::{ClientConfig, MountConfig};
+pub use mount::Mount;

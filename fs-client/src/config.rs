@@ -1,0 +1,221 @@
+//! What a mount is configured with: the settings as users write them, and the running configuration made of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cairn_proto::transport::Endpoint;
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{DEFAULT_ATTRS, DEFAULT_NAMES, Validity};
+use crate::io::IoConfig;
+use crate::vfs::VfsOptions;
+
+const MIB: u64 = 1 << 20;
+
+/// Settings of a client, as in its configuration file. Each can also be given to `mount` with `-o key=value`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientConfig {
+    /// Milliseconds for which attributes may be believed, here and in the kernel, before they are asked for again.
+    pub attr_ttl_ms: u64,
+    /// The same for names, and for the absence of names.
+    pub entry_ttl_ms: u64,
+    /// Inodes whose attributes are remembered.
+    pub cached_attrs: usize,
+    /// Names that are remembered.
+    pub cached_names: usize,
+    /// MiB of file contents remembered.
+    pub cache_mib: u64,
+    /// MiB written by programs and not yet taken by the chunkservers; writers wait beyond.
+    pub write_back_mib: u64,
+    /// MiB that one sequential reader is kept ahead at most.
+    pub read_ahead_mib: u64,
+    /// Threads that take requests from the kernel.
+    pub threads: usize,
+    /// Milliseconds that an operation waits for unreachable servers before it fails. 0: for as long as it takes.
+    pub timeout_ms: u64,
+    /// Milliseconds to try for a first connection.
+    pub start_timeout_ms: u64,
+    /// Milliseconds that unmounting waits for written data to reach its servers, and for open files to be closed.
+    pub stop_timeout_ms: u64,
+    /// Let users other than the one who mounts use the file system. Without it, not even root may.
+    pub allow_other: bool,
+    pub read_only: bool,
+    /// Keep no access times.
+    pub noatime: bool,
+    pub nosuid: bool,
+    pub nodev: bool,
+    pub noexec: bool,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        let io = IoConfig::default();
+        Self {
+            attr_ttl_ms: 1000,
+            entry_ttl_ms: 1000,
+            cached_attrs: DEFAULT_ATTRS,
+            cached_names: DEFAULT_NAMES,
+            cache_mib: io.cache_bytes as u64 / MIB,
+            write_back_mib: io.write_back_bytes as u64 / MIB,
+            read_ahead_mib: io.read_ahead_bytes / MIB,
+            threads: 4,
+            timeout_ms: 0,
+            start_timeout_ms: 10_000,
+            stop_timeout_ms: 30_000,
+            allow_other: true,
+            read_only: false,
+            noatime: false,
+            nosuid: false,
+            nodev: false,
+            noexec: false,
+        }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    #[error("unknown mount option `{0}`")]
+    Unknown(String),
+    #[error("mount option `{key}` wants a number, not `{value}`")]
+    NotANumber { key: String, value: String },
+    #[error("`{key}` must be between {least} and {most}")]
+    OutOfRange { key: &'static str, least: u64, most: u64 },
+}
+
+impl ClientConfig {
+    /// Takes mount options, as after `-o`: `ro,noatime,timeout_ms=5000`. Those that concern `mount` itself are ignored.
+    pub fn apply_options(&mut self, options: &str) -> Result<(), OptionError> {
+        options.split(',').filter(|option| !option.is_empty()).try_for_each(|option| self.apply_option(option))
+    }
+
+    fn apply_option(&mut self, option: &str) -> Result<(), OptionError> {
+        match option {
+            "ro" => self.read_only = true,
+            "rw" => self.read_only = false,
+            "noatime" => self.noatime = true,
+            "relatime" | "atime" => self.noatime = false,
+            "nosuid" => self.nosuid = true,
+            "suid" => self.nosuid = false,
+            "nodev" => self.nodev = true,
+            "dev" => self.nodev = false,
+            "noexec" => self.noexec = true,
+            "exec" => self.noexec = false,
+            "allow_other" => self.allow_other = true,
+            "noallow_other" => self.allow_other = false,
+            // For mount(8), systemd and their like; `x-…` options by their own convention.
+            "defaults" | "auto" | "noauto" | "_netdev" | "nofail" | "async" | "user" | "nouser" | "users" | "group"
+            | "default_permissions" | "nodiratime" => {}
+            ignored if ignored.starts_with("x-") || ignored.starts_with("comment=") => {}
+            other => return self.apply_value(other),
+        }
+        Ok(())
+    }
+
+    fn apply_value(&mut self, option: &str) -> Result<(), OptionError> {
+        let (key, value) = option.split_once('=').ok_or_else(|| OptionError::Unknown(option.to_owned()))?;
+        let number: u64 =
+            value.parse().map_err(|_| OptionError::NotANumber { key: key.to_owned(), value: value.to_owned() })?;
+        match key {
+            "attr_ttl_ms" => self.attr_ttl_ms = number,
+            "entry_ttl_ms" => self.entry_ttl_ms = number,
+            "cached_attrs" => self.cached_attrs = number as usize,
+            "cached_names" => self.cached_names = number as usize,
+            "cache_mib" => self.cache_mib = number,
+            "write_back_mib" => self.write_back_mib = number,
+            "read_ahead_mib" => self.read_ahead_mib = number,
+            "threads" => self.threads = number as usize,
+            "timeout_ms" => self.timeout_ms = number,
+            "start_timeout_ms" => self.start_timeout_ms = number,
+            "stop_timeout_ms" => self.stop_timeout_ms = number,
+            _ => return Err(OptionError::Unknown(option.to_owned())),
+        }
+        Ok(())
+    }
+
+    /// Checks what a single setting cannot say of itself.
+    pub fn validate(&self) -> Result<(), OptionError> {
+        let bounds = [
+            ("threads", self.threads as u64, 1, 64),
+            ("cached_attrs", self.cached_attrs as u64, 32, 1 << 30),
+            ("cached_names", self.cached_names as u64, 32, 1 << 30),
+            ("cache_mib", self.cache_mib, 1, 1 << 24),
+            ("write_back_mib", self.write_back_mib, 4, 1 << 24),
+            ("read_ahead_mib", self.read_ahead_mib, 0, 1 << 10),
+        ];
+        for (key, value, least, most) in bounds {
+            if !(least..=most).contains(&value) {
+                return Err(OptionError::OutOfRange { key, least, most });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn vfs_options(&self) -> VfsOptions {
+        VfsOptions {
+            validity: Validity {
+                attrs: Duration::from_millis(self.attr_ttl_ms),
+                names: Duration::from_millis(self.entry_ttl_ms),
+            },
+            cached_attrs: self.cached_attrs,
+            cached_names: self.cached_names,
+            atime: !self.noatime && !self.read_only,
+        }
+    }
+
+    pub(crate) fn io_config(&self) -> IoConfig {
+        let patience = self.timeout();
+        let standard = IoConfig::default();
+        IoConfig {
+            write_back_bytes: (self.write_back_mib * MIB) as usize,
+            cache_bytes: (self.cache_mib * MIB) as usize,
+            read_ahead_bytes: self.read_ahead_mib * MIB,
+            write_patience: patience.or(standard.write_patience),
+            read_patience: patience.or(standard.read_patience),
+            ..standard
+        }
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        (self.timeout_ms > 0).then(|| Duration::from_millis(self.timeout_ms))
+    }
+
+    pub(crate) fn stop_timeout(&self) -> Duration {
+        Duration::from_millis(self.stop_timeout_ms)
+    }
+}
+
+/// One mount.
+#[derive(Clone, Debug)]
+pub struct MountConfig {
+    pub metaserver: Endpoint,
+    /// An existing directory.
+    pub mountpoint: PathBuf,
+    pub client: ClientConfig,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_as_in_fstab() {
+        let mut config = ClientConfig::default();
+        config.apply_options("defaults,_netdev,ro,noatime,attr_ttl_ms=0,x-systemd.automount,timeout_ms=5000").unwrap();
+        assert!(config.read_only && config.noatime);
+        assert_eq!((config.attr_ttl_ms, config.timeout()), (0, Some(Duration::from_secs(5))));
+        config.apply_options("rw,relatime").unwrap();
+        assert!(!config.read_only && !config.noatime);
+        assert_eq!(config.apply_options("rw,bogus"), Err(OptionError::Unknown("bogus".into())));
+        let not_a_number = OptionError::NotANumber { key: "threads".into(), value: "many".into() };
+        assert_eq!(config.apply_options("threads=many"), Err(not_a_number));
+    }
+
+    #[test]
+    fn limits_are_checked() {
+        let config = ClientConfig { threads: 0, ..ClientConfig::default() };
+        assert_eq!(config.validate(), Err(OptionError::OutOfRange { key: "threads", least: 1, most: 64 }));
+        assert_eq!(ClientConfig::default().validate(), Ok(()));
+    }
+}

@@ -1,0 +1,205 @@
+//! How results become fuser's replies.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cairn_proto::meta::FsStat;
+use fuser::{
+    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+};
+
+use super::convert;
+use crate::vfs::{DirHandle, Looked, Lookup, Opening};
+
+/// Inode numbers are never reused, so there is but one generation of each.
+pub(super) const GENERATION: Generation = Generation(0);
+
+/// Unit of `statfs`, bytes.
+const STATFS_BLOCK_BYTES: u32 = 4096;
+/// Inodes that `statfs` says are free: there is no limit on them.
+const FREE_INODES: u64 = 1 << 40;
+
+/// A reply that takes one kind of result.
+pub(super) trait Answer: Send + 'static {
+    type Value: Send;
+
+    fn send(self, value: Self::Value);
+    fn fail(self, errno: Errno);
+}
+
+impl Answer for ReplyEmpty {
+    type Value = ();
+
+    fn send(self, (): ()) {
+        self.ok();
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+impl Answer for ReplyEntry {
+    type Value = Lookup;
+
+    fn send(self, lookup: Lookup) {
+        match lookup {
+            Lookup::Found(looked) => {
+                let attr = convert::attr(&looked.attr);
+                self.entry_with_ttls(&looked.attr_validity, &looked.name_validity, &attr, GENERATION);
+            }
+            Lookup::Absent(Duration::ZERO) => self.error(Errno::ENOENT),
+            // Inode 0: there is no such name, and the kernel may remember that.
+            Lookup::Absent(validity) => self.entry(&validity, &convert::absent(), GENERATION),
+        }
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+impl Answer for ReplyAttr {
+    type Value = Looked;
+
+    fn send(self, looked: Looked) {
+        self.attr(&looked.attr_validity, &convert::attr(&looked.attr));
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+impl Answer for ReplyData {
+    type Value = Bytes;
+
+    fn send(self, bytes: Bytes) {
+        self.data(&bytes);
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+impl Answer for ReplyWrite {
+    /// Bytes.
+    type Value = u32;
+
+    fn send(self, written: u32) {
+        self.written(written);
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+/// A file or a directory.
+pub(super) enum Opened {
+    File(Opening),
+    Directory(DirHandle),
+}
+
+impl Answer for ReplyOpen {
+    type Value = Opened;
+
+    fn send(self, opened: Opened) {
+        match opened {
+            Opened::File(opening) => self.opened(FileHandle(opening.handle.0), open_flags(&opening)),
+            Opened::Directory(handle) => self.opened(FileHandle(handle.0), FopenFlags::empty()),
+        }
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+impl Answer for ReplyCreate {
+    type Value = (Looked, Opening);
+
+    fn send(self, (looked, opening): (Looked, Opening)) {
+        // One time for both the name and the attributes.
+        let validity = looked.attr_validity.min(looked.name_validity);
+        let handle = FileHandle(opening.handle.0);
+        self.created(&validity, &convert::attr(&looked.attr), GENERATION, handle, open_flags(&opening));
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+impl Answer for ReplyStatfs {
+    type Value = FsStat;
+
+    fn send(self, stat: FsStat) {
+        let blocks = |bytes: u64| bytes / u64::from(STATFS_BLOCK_BYTES);
+        self.statfs(
+            blocks(stat.total),
+            blocks(stat.free),
+            blocks(stat.free),
+            stat.inodes + FREE_INODES,
+            FREE_INODES,
+            STATFS_BLOCK_BYTES,
+            cairn_proto::name::NAME_MAX_BYTES as u32,
+            STATFS_BLOCK_BYTES,
+        );
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+impl Answer for ReplyLseek {
+    type Value = u64;
+
+    fn send(self, offset: u64) {
+        self.offset(offset as i64);
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+/// A value, or a list of names, and how much of it the caller has room for.
+pub(super) struct Xattr<T> {
+    pub value: T,
+    /// Bytes. 0: the caller wants to know the length.
+    pub room: u32,
+}
+
+impl Answer for ReplyXattr {
+    type Value = Xattr<std::sync::Arc<[u8]>>;
+
+    fn send(self, Xattr { value, room }: Self::Value) {
+        match room as usize {
+            0 => self.size(value.len() as u32),
+            room if value.len() > room => self.error(Errno::ERANGE),
+            _ => self.data(&value),
+        }
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+fn open_flags(opening: &Opening) -> FopenFlags {
+    let mut flags = FopenFlags::empty();
+    if opening.keep_pages {
+        flags |= FopenFlags::FOPEN_KEEP_CACHE;
+    }
+    if opening.direct {
+        flags |= FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
+    }
+    if opening.read_only {
+        flags |= FopenFlags::FOPEN_NOFLUSH;
+    }
+    flags
+}

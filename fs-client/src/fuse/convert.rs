@@ -1,0 +1,123 @@
+//! Between fuser's types and CairnFS's.
+
+use std::time::SystemTime;
+
+use cairn_proto::attr::{Attr, FileKind, SetTime};
+use cairn_proto::ids::InodeId;
+use cairn_proto::meta::{NewNode, RenameMode, XattrMode};
+use fuser::{FileAttr, FileType, INodeNo, RenameFlags, Request, TimeOrNow};
+
+use crate::vfs::{Caller, VfsError};
+
+/// What `stat` advises for the size of reads and writes, bytes. Programs allocate buffers of this size for each open file.
+const PREFERRED_IO_BYTES: u32 = 128 << 10;
+/// Unit of `st_blocks`, bytes.
+const STAT_BLOCK_BYTES: u64 = 512;
+
+pub(super) fn inode(ino: INodeNo) -> InodeId {
+    InodeId(ino.0)
+}
+
+pub(super) fn ino(inode: InodeId) -> INodeNo {
+    INodeNo(inode.0)
+}
+
+pub(super) fn caller(request: &Request) -> Caller {
+    Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }
+}
+
+pub(super) fn kind(kind: FileKind) -> FileType {
+    match kind {
+        FileKind::File => FileType::RegularFile,
+        FileKind::Directory => FileType::Directory,
+        FileKind::Symlink => FileType::Symlink,
+        FileKind::Fifo => FileType::NamedPipe,
+        FileKind::Socket => FileType::Socket,
+        FileKind::CharDevice => FileType::CharDevice,
+        FileKind::BlockDevice => FileType::BlockDevice,
+    }
+}
+
+pub(super) fn attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: ino(attr.inode),
+        size: attr.size,
+        blocks: attr.allocated.div_ceil(STAT_BLOCK_BYTES),
+        atime: attr.atime.into(),
+        mtime: attr.mtime.into(),
+        ctime: attr.ctime.into(),
+        crtime: attr.btime.into(),
+        kind: kind(attr.kind),
+        perm: attr.mode as u16,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: attr.rdev,
+        blksize: PREFERRED_IO_BYTES,
+        flags: 0,
+    }
+}
+
+/// Attributes of nothing: inode 0.
+pub(super) fn absent() -> FileAttr {
+    bare(InodeId(0), FileKind::File)
+}
+
+/// Just enough for `.` and `..` in a listing.
+pub(super) fn bare(inode: InodeId, of: FileKind) -> FileAttr {
+    let time = SystemTime::UNIX_EPOCH;
+    FileAttr {
+        ino: ino(inode),
+        size: 0,
+        blocks: 0,
+        atime: time,
+        mtime: time,
+        ctime: time,
+        crtime: time,
+        kind: kind(of),
+        perm: 0,
+        nlink: 0,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 0,
+        flags: 0,
+    }
+}
+
+pub(super) fn set_time(time: TimeOrNow) -> SetTime {
+    match time {
+        TimeOrNow::Now => SetTime::Now,
+        TimeOrNow::SpecificTime(time) => SetTime::At(time.into()),
+    }
+}
+
+/// What `mknod` makes of the type bits in `mode`.
+pub(super) fn node(mode: u32, rdev: u32) -> Result<NewNode, VfsError> {
+    match mode & libc::S_IFMT {
+        0 | libc::S_IFREG => Ok(NewNode::File),
+        libc::S_IFIFO => Ok(NewNode::Fifo),
+        libc::S_IFSOCK => Ok(NewNode::Socket),
+        libc::S_IFCHR => Ok(NewNode::CharDevice { rdev }),
+        libc::S_IFBLK => Ok(NewNode::BlockDevice { rdev }),
+        _ => Err(VfsError::Invalid("type of a new inode")),
+    }
+}
+
+pub(super) fn rename_mode(flags: RenameFlags) -> Result<RenameMode, VfsError> {
+    match flags {
+        flags if flags.is_empty() => Ok(RenameMode::Replace),
+        RenameFlags::RENAME_NOREPLACE => Ok(RenameMode::NoReplace),
+        RenameFlags::RENAME_EXCHANGE => Ok(RenameMode::Exchange),
+        _ => Err(VfsError::Invalid("flags of renameat2")),
+    }
+}
+
+pub(super) fn xattr_mode(flags: i32) -> Result<XattrMode, VfsError> {
+    match flags {
+        0 => Ok(XattrMode::Any),
+        libc::XATTR_CREATE => Ok(XattrMode::Create),
+        libc::XATTR_REPLACE => Ok(XattrMode::Replace),
+        _ => Err(VfsError::Invalid("flags of setxattr")),
+    }
+}

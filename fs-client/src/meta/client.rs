@@ -1,0 +1,205 @@
+//! The handle on the session, and its beginning and end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_proto::error::FsError;
+use cairn_proto::ids::ClusterId;
+use cairn_proto::meta::{MetaServiceClient, Mutation, MutationReply, NamedMutation};
+use parking_lot::Mutex;
+use tarpc::client::RpcError;
+use tarpc::context::Context;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::config::{MetaConfig, StartError};
+use super::error::MetaError;
+use super::link::Link;
+use super::opens::{Opens, RELEASE_DELAY};
+use super::ops::Ticket;
+use super::retry::{Attempt, Patience};
+
+/// The metaserver, as the rest of the client sees it.
+///
+/// Every method waits until the metaserver has answered, across lost connections and restarts; see [`MetaError`] for what ends
+/// the wait otherwise. Mutations are done once, however often they had to be sent.
+#[derive(Debug)]
+pub struct MetaClient {
+    pub(super) config: MetaConfig,
+    pub(super) opens: Arc<Opens>,
+    link: Link,
+    stop: CancellationToken,
+    releases: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Why a session did not end in good order. The metaserver ends it by itself after its term.
+#[derive(Debug, thiserror::Error)]
+#[error("the session was not closed in good order")]
+pub struct CloseError(#[source] pub MetaError);
+
+impl MetaClient {
+    /// Opens a session.
+    pub async fn start(config: MetaConfig) -> Result<Arc<Self>, StartError> {
+        let stop = CancellationToken::new();
+        let opens = Arc::new(Opens::default());
+        let link = Link::start(config.clone(), opens.clone(), stop.clone()).await?;
+        let client = Arc::new(Self { config, opens, link, stop, releases: Mutex::default() });
+        let task = tokio::spawn(release_in_background(client.clone()));
+        *client.releases.lock() = Some(task);
+        Ok(client)
+    }
+
+    /// The cluster that the session is with, where there is a connection.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.link.current().map(|established| established.session.cluster)
+    }
+
+    /// Ends the session in good order, within `limit`; afterwards, or when it runs out, every call fails with
+    /// [`MetaError::Stopping`].
+    pub async fn close(&self, limit: Duration) -> Result<(), CloseError> {
+        let releases = self.releases.lock().take();
+        if let Some(task) = releases {
+            task.abort();
+            let _ = task.await;
+        }
+        let goodbye = async {
+            self.release_all().await?;
+            self.close_session().await
+        };
+        let timed_out = || MetaError::TimedOut { endpoint: self.config.endpoint.clone(), waited: limit };
+        let result = tokio::time::timeout(limit, goodbye).await.unwrap_or_else(|_| Err(timed_out()));
+        self.stop.cancel();
+        result.map_err(CloseError)
+    }
+
+    /// Makes every call fail from now on, those under way included.
+    pub fn abandon(&self) {
+        self.stop.cancel();
+    }
+
+    /// A query, or anything else that may be done twice.
+    pub(super) async fn query<T, F, Fut>(&self, asked: &'static str, mut call: F) -> Result<T, MetaError>
+    where
+        F: FnMut(MetaServiceClient, Context) -> Fut,
+        Fut: Future<Output = Result<Result<T, FsError>, RpcError>>,
+    {
+        let mut patience = self.patience(asked);
+        loop {
+            let over = patience.established().await?;
+            if let Attempt::Done(value) = patience.attempt(&over, &mut call).await? {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// A mutation, done once.
+    pub(super) async fn mutate(&self, asked: &'static str, mutation: Mutation) -> Result<MutationReply, MetaError> {
+        let mut patience = self.patience(asked);
+        let mut named: Option<Ticket> = None;
+        loop {
+            let over = patience.established().await?;
+            let in_doubt = named.is_some();
+            let ticket = match named.take() {
+                Some(ticket) if ticket.op().session == over.session.id => ticket,
+                // A new session does not know the name, and nobody can tell any more whether the old one did it.
+                Some(_) => return Err(MetaError::SessionLost),
+                None => over.session.ops.open().await,
+            };
+            let ops = vec![NamedMutation { op: ticket.op(), mutation: mutation.clone() }];
+            let acked = over.session.ops.acked();
+            let call = async |rpc: MetaServiceClient, context| {
+                let results = rpc.mutate(context, ops, acked).await?;
+                Ok(results.and_then(|mut results| results.pop().unwrap_or(Err(FsError::InvalidArgument))))
+            };
+            match patience.attempt(&over, call).await? {
+                Attempt::Done(reply) => return Ok(reply),
+                // Refused for now, and never in doubt: it may take a new name, and so does not hold the window up.
+                Attempt::NotDone if !in_doubt => {}
+                Attempt::NotDone | Attempt::InDoubt => named = Some(ticket),
+            }
+        }
+    }
+
+    /// Several mutations in one call, each on its own. For what nobody waits for: transient refusals are not retried.
+    pub(super) async fn mutate_batch(&self, asked: &'static str, mutations: &[Mutation]) -> Result<(), MetaError> {
+        let mut patience = self.patience(asked);
+        let over = patience.established().await?;
+        let mut tickets = Vec::with_capacity(mutations.len());
+        for _ in mutations {
+            tickets.push(over.session.ops.open().await);
+        }
+        let acked = over.session.ops.acked();
+        let named = |(ticket, mutation): (&Ticket, &Mutation)| NamedMutation { op: ticket.op(), mutation: mutation.clone() };
+        loop {
+            let ops: Vec<NamedMutation> = tickets.iter().zip(mutations).map(named).collect();
+            let call = async |rpc: MetaServiceClient, context| rpc.mutate(context, ops, acked).await;
+            if let Attempt::Done(_) = patience.attempt(&over, call).await? {
+                return Ok(());
+            }
+            if patience.established().await?.session.id != over.session.id {
+                return Err(MetaError::SessionLost);
+            }
+        }
+    }
+
+    pub(super) fn unexpected(&self, asked: &'static str) -> MetaError {
+        MetaError::Unexpected { endpoint: self.config.endpoint.clone(), asked }
+    }
+
+    /// The session that calls are made in now.
+    pub(super) async fn with_session<T, F, Fut>(&self, asked: &'static str, mut call: F) -> Result<T, MetaError>
+    where
+        F: FnMut(MetaServiceClient, Context, cairn_proto::ids::SessionId) -> Fut,
+        Fut: Future<Output = Result<Result<T, FsError>, RpcError>>,
+    {
+        let mut patience = self.patience(asked);
+        loop {
+            let over = patience.established().await?;
+            let session = over.session.id;
+            if let Attempt::Done(value) = patience.attempt(&over, |rpc, context| call(rpc, context, session)).await? {
+                return Ok(value);
+            }
+        }
+    }
+
+    async fn release_all(&self) -> Result<(), MetaError> {
+        loop {
+            let batch = self.opens.take_batch();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.with_session("release", |rpc, context, session| {
+                let batch = batch.clone();
+                async move { rpc.release(context, session, batch).await }
+            })
+            .await?;
+        }
+    }
+
+    async fn close_session(&self) -> Result<(), MetaError> {
+        // A session that is gone needs no closing, so this asks once where the others ask again.
+        let mut patience = self.patience("close_session");
+        let over = patience.established().await?;
+        let session = over.session.id;
+        patience.attempt(&over, async |rpc: MetaServiceClient, context| rpc.close_session(context, session).await).await?;
+        Ok(())
+    }
+
+    fn patience(&self, asked: &'static str) -> Patience<'_> {
+        Patience::new(&self.link, &self.config.endpoint, &self.stop, self.config.timeout, asked)
+    }
+}
+
+/// Sends releases in batches until the client is closed.
+async fn release_in_background(client: Arc<MetaClient>) {
+    loop {
+        client.opens.due().await;
+        tokio::time::sleep(RELEASE_DELAY).await;
+        if let Err(error) = client.release_all().await {
+            if error == MetaError::Stopping {
+                return;
+            }
+            tracing::warn!(%error, "files were not released at the metaserver");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Which inodes this client holds open, and giving them back.
+//!
+//! The metaserver counts opens; this client releases an inode when its last local open is over, as often as it may have
+//! been counted. Releases travel in batches, behind everyone's back.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use cairn_proto::ids::InodeId;
+use cairn_proto::meta::MAX_RELEASE;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// How long a release may wait for others to go with it.
+pub(super) const RELEASE_DELAY: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Default)]
+pub(super) struct Opens {
+    state: Mutex<State>,
+    /// There is something to release.
+    due: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: HashMap<InodeId, Hold>,
+    /// With repetitions.
+    to_release: Vec<InodeId>,
+}
+
+#[derive(Debug, Default)]
+struct Hold {
+    /// Opens of this client that are not closed.
+    local: u32,
+    /// Opens that the metaserver may have counted: a repeated call counts for each attempt, as nobody knows.
+    counted: u32,
+}
+
+impl Opens {
+    /// An open, or an attempt at one, leaves for the metaserver.
+    pub fn attempted(&self, inode: InodeId) {
+        self.state.lock().held.entry(inode).or_default().counted += 1;
+    }
+
+    /// It came back: the file is open.
+    pub fn opened(&self, inode: InodeId) {
+        self.state.lock().held.entry(inode).or_default().local += 1;
+    }
+
+    /// An open is over, or did not come about.
+    pub fn closed(&self, inode: InodeId, was_open: bool) {
+        let mut state = self.state.lock();
+        let Some(hold) = state.held.get_mut(&inode) else { return };
+        if was_open {
+            hold.local = hold.local.saturating_sub(1);
+        }
+        if hold.local == 0 {
+            let times = hold.counted as usize;
+            state.held.remove(&inode);
+            state.to_release.extend(std::iter::repeat_n(inode, times));
+            drop(state);
+            self.due.notify_one();
+        }
+    }
+
+    /// The inodes held open, for a session that is taken up again.
+    pub fn held(&self) -> Vec<InodeId> {
+        self.state.lock().held.keys().copied().collect()
+    }
+
+    /// Waits until there is something to release.
+    pub async fn due(&self) {
+        self.due.notified().await;
+    }
+
+    /// The next batch of releases.
+    pub fn take_batch(&self) -> Vec<InodeId> {
+        let mut state = self.state.lock();
+        let count = state.to_release.len().min(MAX_RELEASE);
+        state.to_release.drain(..count).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn released_after_the_last_close_as_often_as_counted() {
+        let (opens, inode) = (Opens::default(), InodeId(5));
+        for _ in 0..2 {
+            opens.attempted(inode);
+            opens.opened(inode);
+        }
+        opens.attempted(inode); // a repeated attempt of the second
+        assert_eq!(opens.held(), [inode]);
+        opens.closed(inode, true);
+        assert!(opens.take_batch().is_empty());
+        opens.closed(inode, true);
+        assert_eq!(opens.take_batch(), [inode; 3]);
+        assert!(opens.held().is_empty());
+    }
+
+    #[test]
+    fn a_failed_open_is_released_too() {
+        let (opens, inode) = (Opens::default(), InodeId(5));
+        opens.attempted(inode);
+        opens.closed(inode, false);
+        assert_eq!(opens.take_batch(), [inode]);
+    }
+}

@@ -1,0 +1,76 @@
+//! One method per question, and opening and closing.
+
+use cairn_proto::attr::Attr;
+use cairn_proto::chunk::ChunkLocation;
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId};
+use cairn_proto::meta::{BadReplica, DirPage, FsStat, OpenMode, Opened, ReadDir};
+use cairn_proto::name::Name;
+
+use super::client::MetaClient;
+use super::error::MetaError;
+
+impl MetaClient {
+    pub async fn lookup(&self, parent: InodeId, name: &Name) -> Result<Attr, MetaError> {
+        self.query("lookup", async |rpc, context| rpc.lookup(context, parent, name.clone()).await).await
+    }
+
+    pub async fn get_attr(&self, inode: InodeId) -> Result<Attr, MetaError> {
+        self.query("getattr", async |rpc, context| rpc.get_attr(context, inode).await).await
+    }
+
+    pub async fn read_link(&self, inode: InodeId) -> Result<Vec<u8>, MetaError> {
+        self.query("readlink", async |rpc, context| rpc.read_link(context, inode).await).await
+    }
+
+    pub async fn read_dir(&self, request: ReadDir) -> Result<DirPage, MetaError> {
+        self.query("readdir", async |rpc, context| rpc.read_dir(context, request).await).await
+    }
+
+    pub async fn get_xattr(&self, inode: InodeId, name: &Name) -> Result<Vec<u8>, MetaError> {
+        self.query("getxattr", async |rpc, context| rpc.get_xattr(context, inode, name.clone()).await).await
+    }
+
+    pub async fn list_xattr(&self, inode: InodeId) -> Result<Vec<Name>, MetaError> {
+        self.query("listxattr", async |rpc, context| rpc.list_xattr(context, inode).await).await
+    }
+
+    pub async fn stat_fs(&self) -> Result<FsStat, MetaError> {
+        self.query("statfs", async |rpc, context| rpc.stat_fs(context).await).await
+    }
+
+    pub async fn locate(&self, inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<ChunkLocation>, MetaError> {
+        self.query("locate", async |rpc, context| rpc.locate(context, inode, first, count).await).await
+    }
+
+    /// Best effort: tells the metaserver once, if it can be reached.
+    pub async fn report_bad_replica(&self, handle: ChunkHandle, server: ServerId, what: BadReplica) {
+        let told = self
+            .query("report_bad_replica", async |rpc, context| {
+                rpc.report_bad_replica(context, handle, server, what).await
+            })
+            .await;
+        if let Err(error) = told {
+            tracing::debug!(%handle, %server, ?what, %error, "a bad replica was not reported");
+        }
+    }
+
+    /// Holds `inode` open until [`MetaClient::close_inode`].
+    pub async fn open(&self, inode: InodeId, mode: OpenMode) -> Result<Opened, MetaError> {
+        let opened = self
+            .with_session("open", async |rpc, context, session| {
+                self.opens.attempted(inode);
+                rpc.open(context, session, inode, mode).await
+            })
+            .await;
+        match &opened {
+            Ok(_) => self.opens.opened(inode),
+            Err(_) => self.opens.closed(inode, false),
+        }
+        opened
+    }
+
+    /// One open less. The metaserver hears of it soon, not now.
+    pub fn close_inode(&self, inode: InodeId) {
+        self.opens.closed(inode, true);
+    }
+}

@@ -1,0 +1,105 @@
+//! `getattr` and `setattr`: `stat`, `chmod`, `chown`, `truncate`, `utimensat`.
+
+use cairn_proto::attr::{Attr, MAX_FILE_SIZE, S_ISGID, S_ISUID, SetAttr};
+use cairn_proto::error::FsError;
+use cairn_proto::ids::InodeId;
+
+use super::Vfs;
+use super::caller::Caller;
+use super::error::VfsError;
+use super::lookup::Looked;
+use crate::io::FileIo;
+
+impl Vfs {
+    pub async fn getattr(&self, inode: InodeId) -> Result<Looked, VfsError> {
+        let asked = self.known.now();
+        if let Some(known) = self.known.attrs.get(inode, asked) {
+            return Ok(Looked {
+                attr: self.shown(known.value),
+                attr_validity: known.remaining,
+                name_validity: known.remaining,
+            });
+        }
+        match self.meta.get_attr(inode).await.map_err(VfsError::from) {
+            Ok(attr) => Ok(self.saw(attr, asked)),
+            Err(error) => self.tombstone(inode).ok_or(error),
+        }
+    }
+
+    /// What was removed on this mount may still be stood in, or held by a descriptor that does no I/O: as on a local disk, it
+    /// can be looked at until the last reference is gone.
+    fn tombstone(&self, inode: InodeId) -> Option<Looked> {
+        let attr = self.known.attrs.last_seen(inode).filter(|attr| attr.nlink == 0)?;
+        let asked = self.known.now();
+        Some(Looked {
+            attr: self.shown(attr),
+            attr_validity: self.known.attr_validity(asked),
+            name_validity: self.known.name_validity(asked),
+        })
+    }
+
+    pub async fn setattr(&self, caller: Caller, inode: InodeId, mut set: SetAttr) -> Result<Looked, VfsError> {
+        if set.size.is_some_and(|size| size > MAX_FILE_SIZE) {
+            return Err(VfsError::TooLarge);
+        }
+        set.kill_suid_sgid |= set.size.is_some() && self.kills_suid(caller, inode);
+        let io = self.files.io_of(inode);
+        if let Some(io) = &io {
+            settle(io, &set).await;
+        }
+        if let (Some(atimes), Some(_)) = (&self.atimes, set.atime) {
+            atimes.forget(inode);
+        }
+        let moves_contents = set.size.is_some() || set.mtime.is_some();
+        let asked = self.known.now();
+        let attr = self.apply_set(io.as_deref(), inode, set).await?;
+        if moves_contents {
+            self.known.changed(&attr, asked);
+        }
+        Ok(self.saw(attr, asked))
+    }
+
+    async fn apply_set(&self, io: Option<&FileIo>, inode: InodeId, set: SetAttr) -> Result<Attr, VfsError> {
+        let sets_mtime = set.mtime.is_some();
+        let attr = match (set.size, io) {
+            (Some(size), Some(io)) => io.truncate_with(size, self.meta.set_attr(inode, set)).await?,
+            _ => self.meta.set_attr(inode, set).await?,
+        };
+        if sets_mtime && let Some(io) = io {
+            io.times_set(&attr);
+        }
+        Ok(attr)
+    }
+
+    /// The file as `size` leaves it, with everything else that a truncate changes.
+    pub(super) async fn truncate(&self, caller: Caller, inode: InodeId, size: u64) -> Result<Looked, VfsError> {
+        self.setattr(caller, inode, SetAttr { size: Some(size), ..SetAttr::default() }).await
+    }
+
+    /// Whether writing by `caller` clears the file's setuid and setgid bits. Right where the bits are known to be set; where they
+    /// are not, `true` costs nothing.
+    pub(super) fn kills_suid(&self, caller: Caller, inode: InodeId) -> bool {
+        match self.known.attrs.last_seen(inode) {
+            Some(attr) if attr.mode & (S_ISUID | S_ISGID) != 0 => !caller.keeps_suid(),
+            _ => !caller.is_root(),
+        }
+    }
+
+    /// Attributes of an inode for a decision of the file system itself, not for showing.
+    pub(super) async fn attr(&self, inode: InodeId) -> Result<Attr, VfsError> {
+        Ok(self.getattr(inode).await?.attr)
+    }
+
+    /// Whether an error says that the inode is gone.
+    pub(super) fn is_gone(error: &VfsError) -> bool {
+        matches!(error.refusal(), Some(FsError::Stale(_) | FsError::NotFound))
+    }
+}
+
+/// A write clears setuid and setgid when it is committed. Where they are set now, writes that came first are committed first, or
+/// they would undo it. Their errors are told to those who wrote.
+async fn settle(io: &FileIo, set: &SetAttr) {
+    if set.mode.is_some_and(|mode| mode & (S_ISUID | S_ISGID) != 0) && io.is_dirty() {
+        let _ = io.flush().await;
+    }
+}

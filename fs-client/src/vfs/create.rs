@@ -1,0 +1,116 @@
+//! `create`, `mknod`, `mkdir`, `symlink` and `link`.
+
+use std::ffi::OsStr;
+
+use cairn_proto::attr::{MODE_BITS, SYMLINK_MAX_BYTES};
+use cairn_proto::error::FsError;
+use cairn_proto::ids::InodeId;
+use cairn_proto::meta::NewNode;
+use cairn_proto::name::Name;
+
+use super::Vfs;
+use super::caller::Caller;
+use super::error::VfsError;
+use super::lookup::Looked;
+use crate::cache::{Moment, Named};
+use crate::meta::{Entry, MetaError, NewEntry};
+
+/// What to create, besides its name and owner.
+#[derive(Clone, Debug)]
+pub struct NewInode {
+    pub node: NewNode,
+    /// Type bits are ignored.
+    pub mode: u32,
+    pub umask: u32,
+}
+
+/// How to treat a name that exists, and what to do with the result.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Creation {
+    pub exclusive: bool,
+    pub open: bool,
+}
+
+impl Vfs {
+    /// `mknod`, `mkdir`.
+    pub async fn make(
+        &self,
+        caller: Caller,
+        parent: InodeId,
+        name: &OsStr,
+        new: NewInode,
+    ) -> Result<Looked, VfsError> {
+        let creation = Creation { exclusive: true, open: false };
+        let (entry, asked) = self.create_entry(caller, parent, name, new, creation).await?;
+        Ok(self.saw(entry.attr, asked))
+    }
+
+    pub async fn symlink(
+        &self,
+        caller: Caller,
+        parent: InodeId,
+        name: &OsStr,
+        target: Vec<u8>,
+    ) -> Result<Looked, VfsError> {
+        if target.len() > SYMLINK_MAX_BYTES {
+            return Err(FsError::NameTooLong.into());
+        }
+        // Linux ignores the permission bits of symlinks and shows them all set.
+        let new = NewInode { node: NewNode::Symlink { target }, mode: 0o777, umask: 0 };
+        self.make(caller, parent, name, new).await
+    }
+
+    pub async fn link(&self, inode: InodeId, parent: InodeId, name: &OsStr) -> Result<Looked, VfsError> {
+        let name = Name::from_os(name)?;
+        let asked = self.known.now();
+        let entry = self.meta.link(inode, parent, name.clone()).await;
+        let entry = self.entered(parent, &name, entry, asked)?;
+        Ok(self.saw(entry.attr, asked))
+    }
+
+    /// A new entry, and when it was asked for.
+    pub(super) async fn create_entry(
+        &self,
+        caller: Caller,
+        parent: InodeId,
+        name: &OsStr,
+        new: NewInode,
+        creation: Creation,
+    ) -> Result<(Entry, Moment), VfsError> {
+        let name = Name::from_os(name)?;
+        let asked = self.known.now();
+        let NewInode { node, mode, umask } = new;
+        let Creation { exclusive, open } = creation;
+        let entry = NewEntry {
+            parent,
+            name: name.clone(),
+            node,
+            mode: mode & MODE_BITS,
+            umask,
+            owner: caller.credentials(),
+            exclusive,
+            open,
+        };
+        let entry = self.meta.create(entry).await;
+        let entry = self.entered(parent, &name, entry, asked)?;
+        // Of a file that was there before, somebody else may have changed the contents.
+        if entry.created {
+            self.known.changed(&entry.attr, asked);
+        }
+        Ok((entry, asked))
+    }
+
+    /// Enters what came of a mutation that makes a name.
+    fn entered(
+        &self,
+        parent: InodeId,
+        name: &Name,
+        entry: Result<Entry, MetaError>,
+        asked: Moment,
+    ) -> Result<Entry, VfsError> {
+        let entry = entry.inspect_err(|_| self.known.doubt(parent, name))?;
+        self.known.changed(&entry.parent, asked);
+        self.known.named(parent, name.clone(), Named::Inode(entry.attr.inode), asked);
+        Ok(entry)
+    }
+}

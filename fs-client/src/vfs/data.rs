@@ -1,0 +1,90 @@
+//! `read` and `write`.
+
+use bytes::Bytes;
+use cairn_proto::attr::{MAX_FILE_SIZE, S_ISGID, S_ISUID, SetAttr};
+use cairn_proto::ids::InodeId;
+use cairn_proto::time::Timestamp;
+
+use super::Vfs;
+use super::error::VfsError;
+use super::files::{FileHandle, OpenFile};
+
+/// How a write is to be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteHow {
+    /// At the end, wherever that is by then.
+    pub append: bool,
+    /// Clear setuid and setgid bits.
+    pub kill_suid_sgid: bool,
+}
+
+impl Vfs {
+    /// Fewer bytes than asked for only at the end of the file.
+    pub async fn read(&self, handle: FileHandle, offset: u64, len: u32) -> Result<Bytes, VfsError> {
+        let file = self.files.get(handle)?;
+        if !file.access.read {
+            return Err(VfsError::WrongAccess(handle.0));
+        }
+        let bytes = match file.io.try_read(offset, len) {
+            Some(bytes) => bytes,
+            None => file.io.read(offset, len).await?,
+        };
+        self.touch_file(&file);
+        Ok(bytes)
+    }
+
+    /// All of `data`, or an error.
+    pub async fn write(&self, handle: FileHandle, offset: u64, data: Bytes, how: WriteHow) -> Result<(), VfsError> {
+        let file = self.files.get(handle)?;
+        if !file.access.write {
+            return Err(VfsError::WrongAccess(handle.0));
+        }
+        file.check()?;
+        if how.kill_suid_sgid {
+            self.clear_suid(file.inode).await?;
+        }
+        let mtime = Timestamp::now();
+        if how.append {
+            self.append(&file, offset, data, mtime, how).await?;
+        } else {
+            if offset.saturating_add(data.len() as u64) > MAX_FILE_SIZE {
+                return Err(VfsError::TooLarge);
+            }
+            file.io.write(offset, data, mtime, how.kill_suid_sgid).await?;
+        }
+        if file.writes_durably() {
+            file.io.sync().await?;
+        }
+        Ok(())
+    }
+
+    async fn append(
+        &self,
+        file: &OpenFile,
+        expected: u64,
+        data: Bytes,
+        mtime: Timestamp,
+        how: WriteHow,
+    ) -> Result<(), VfsError> {
+        let offset = file.io.append(data, mtime, how.kill_suid_sgid).await?;
+        if offset != expected {
+            // The kernel took another place for the end, and has put the bytes there in its pages.
+            self.drop_pages(file.inode);
+        }
+        Ok(())
+    }
+
+    /// Clears setuid and setgid before the first byte is written. Writes carry the wish too, for bits that somebody else sets
+    /// meanwhile.
+    async fn clear_suid(&self, inode: InodeId) -> Result<(), VfsError> {
+        let known = self.known.attrs.last_seen(inode);
+        if known.is_some_and(|attr| attr.mode & (S_ISUID | S_ISGID) == 0) {
+            return Ok(());
+        }
+        let asked = self.known.now();
+        let set = SetAttr { kill_suid_sgid: true, ..SetAttr::default() };
+        let attr = self.meta.set_attr(inode, set).await?;
+        self.saw(attr, asked);
+        Ok(())
+    }
+}

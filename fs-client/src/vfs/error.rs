@@ -1,0 +1,62 @@
+//! Why an operation of the file system did not succeed.
+
+use cairn_proto::error::FsError;
+use cairn_proto::name::NameError;
+
+use crate::io::IoError;
+use crate::meta::MetaError;
+
+/// Its errno is [`VfsError::errno`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VfsError {
+    /// The metaserver refused, or could not be asked.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// File contents could not be read or written.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// No such handle is open.
+    #[error("handle {0} is not open")]
+    BadHandle(u64),
+    /// The handle is not open for this.
+    #[error("handle {0} is not open for this kind of access")]
+    WrongAccess(u64),
+    #[error("invalid argument: {0}")]
+    Invalid(&'static str),
+    #[error("not supported: {0}")]
+    Unsupported(&'static str),
+    /// More space asked for than there is.
+    #[error("no space left")]
+    NoSpace,
+    #[error("past the largest size of a file")]
+    TooLarge,
+    /// `SEEK_DATA` or `SEEK_HOLE` past the end.
+    #[error("no data there")]
+    NoData,
+    /// The caller's buffer is smaller than the value.
+    #[error("the buffer is too small")]
+    BufferTooSmall,
+}
+
+impl From<FsError> for VfsError {
+    fn from(error: FsError) -> Self {
+        Self::Meta(error.into())
+    }
+}
+
+impl VfsError {
+    /// The metaserver's answer, where it is one.
+    pub(super) fn refusal(&self) -> Option<&FsError> {
+        match self {
+            Self::Meta(error) => error.refusal(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is an answer of the file system, and not a failure of something below it.
+    pub fn is_answer(&self) -> bool {
+        !matches!(self.errno(), libc::EIO | libc::ETIMEDOUT)
+    }
+}

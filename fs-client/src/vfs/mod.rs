@@ -1,0 +1,137 @@
+//! The file system, free of FUSE: what `open`, `rename`, `write` … mean, for the kernel's requests and for programs that use this
+//! crate as a library.
+//!
+//! One file per group of operations; each adds its methods to [`Vfs`]. What stands under them: [`Known`], everything remembered of
+//! the metaserver's answers, with the rules by which answers, mutations of this mount and local writes are brought
+//! together; the tables of open files and directories; and the lazily sent access times.
+//!
+//! # Coherence
+//!
+//! Until clients hold leases, what was learnt is believed for [`Validity`], counted from the moment it was asked for; the kernel is
+//! never given more than what is left of that. A mutation enters its reply at once. [`Attr::changed_at`] orders
+//! answers that overtake each other. Contents: a file changed by somebody else is noticed when its attributes are next
+//! asked for; then the cached blocks of [`crate::io`] and the kernel's pages are dropped.
+//!
+//! [`Attr::changed_at`]: cairn_proto::attr::Attr::changed_at
+
+mod atime;
+mod attributes;
+mod caller;
+mod copy;
+mod create;
+mod data;
+mod directory;
+mod errno;
+mod error;
+mod files;
+mod kernel;
+mod known;
+mod lookup;
+mod open;
+mod remove;
+mod rename;
+mod seek;
+mod space;
+mod statfs;
+mod xattr;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use cairn_runtime::clock::Clock;
+
+pub use caller::Caller;
+pub use create::NewInode;
+pub use data::WriteHow;
+pub use directory::Listed;
+pub use error::VfsError;
+pub use files::{DirHandle, FileHandle};
+pub use kernel::KernelCache;
+pub use known::Known;
+pub use lookup::{Looked, Lookup};
+pub use open::Opening;
+pub use seek::Whence;
+
+use crate::cache::Validity;
+use crate::io::Io;
+use crate::meta::MetaClient;
+
+use self::atime::AtimeUpdates;
+use self::directory::OpenDirs;
+use self::files::OpenFiles;
+
+/// How a file system behaves.
+#[derive(Clone, Debug)]
+pub struct VfsOptions {
+    pub validity: Validity,
+    /// Attributes remembered, in inodes.
+    pub cached_attrs: usize,
+    /// Names remembered.
+    pub cached_names: usize,
+    /// Keep access times, by the rules of `relatime`.
+    pub atime: bool,
+}
+
+/// The file system.
+#[derive(Debug)]
+pub struct Vfs {
+    meta: Arc<MetaClient>,
+    io: Arc<Io>,
+    known: Arc<Known>,
+    files: OpenFiles,
+    dirs: OpenDirs,
+    /// Where access times are kept.
+    atimes: Option<AtimeUpdates>,
+    kernel: OnceLock<Box<dyn KernelCache>>,
+}
+
+impl Vfs {
+    /// `known` is what the observer of `io` enters committed attributes into: see [`Known::committed`].
+    pub fn new(meta: Arc<MetaClient>, io: Arc<Io>, known: Arc<Known>, options: &VfsOptions) -> Self {
+        Self {
+            meta,
+            io,
+            known,
+            files: OpenFiles::default(),
+            dirs: OpenDirs::default(),
+            atimes: options.atime.then(AtimeUpdates::default),
+            kernel: OnceLock::new(),
+        }
+    }
+
+    /// Has `kernel` told what it must drop, from now on.
+    pub fn attach_kernel(&self, kernel: Box<dyn KernelCache>) {
+        // A second kernel cannot come: a file system is mounted once.
+        let _ = self.kernel.set(kernel);
+    }
+
+    /// The session below.
+    pub fn meta(&self) -> &Arc<MetaClient> {
+        &self.meta
+    }
+
+    /// Everything written and acknowledged so far is made durable, the lazily sent access times included.
+    pub async fn sync_all(&self) -> Result<(), VfsError> {
+        self.send_atimes().await;
+        Ok(self.io.sync_all().await?)
+    }
+
+    /// Sends access times from time to time, for as long as it is polled.
+    pub async fn run_background(&self) {
+        loop {
+            tokio::time::sleep(ATIME_PERIOD).await;
+            self.send_atimes().await;
+        }
+    }
+}
+
+/// How long an access time may stay unsent.
+const ATIME_PERIOD: Duration = Duration::from_secs(5);
+
+/// What [`Vfs::new`] needs besides the two layers below.
+pub fn known(options: &VfsOptions, clock: Arc<dyn Clock>) -> Arc<Known> {
+    Arc::new(Known::new(options, clock))
+}

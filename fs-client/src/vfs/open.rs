@@ -1,0 +1,144 @@
+//! `open`, `create` with opening, `flush`, `fsync` and `release`.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use cairn_proto::attr::{Attr, FileKind};
+use cairn_proto::error::FsError;
+use cairn_proto::ids::InodeId;
+use cairn_proto::meta::{OpenMode, Opened};
+use cairn_proto::policy::Durability;
+
+use super::Vfs;
+use super::caller::Caller;
+use super::create::{Creation, NewInode};
+use super::error::VfsError;
+use super::files::{Access, FileHandle, OpenFile};
+use super::lookup::Looked;
+use crate::cache::{Change, Learned, Moment};
+
+/// A file that was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    pub handle: FileHandle,
+    /// The pages that the kernel has of the file are still right.
+    pub keep_pages: bool,
+    /// `O_DIRECT`: the kernel is to keep no pages.
+    pub direct: bool,
+    /// Nothing can be written through it, so closing it needs no flush.
+    pub read_only: bool,
+}
+
+impl Vfs {
+    /// `flags` as in `open(2)`; what concerns creating a file is ignored.
+    pub async fn open(&self, caller: Caller, inode: InodeId, flags: i32) -> Result<Opening, VfsError> {
+        let access = Access::of_flags(flags);
+        let asked = self.known.now();
+        let opened = self.meta.open(inode, OpenMode { read: access.read, write: access.write }).await?;
+        self.finish_open(caller, opened, flags, asked).await
+    }
+
+    /// `open(O_CREAT)`.
+    pub async fn create(
+        &self,
+        caller: Caller,
+        parent: InodeId,
+        name: &OsStr,
+        new: NewInode,
+        flags: i32,
+    ) -> Result<(Looked, Opening), VfsError> {
+        let creation = Creation { exclusive: flags & libc::O_EXCL != 0, open: true };
+        let (entry, asked) = self.create_entry(caller, parent, name, new, creation).await?;
+        let inode = entry.attr.inode;
+        if !entry.created {
+            // Somebody else was faster. The answer does not tell where the file's chunks are; an open does.
+            let opening = self.open(caller, inode, flags).await;
+            self.meta.close_inode(inode);
+            return Ok((self.getattr(inode).await?, opening?));
+        }
+        let looked = self.saw(entry.attr.clone(), asked);
+        let opened = Opened { attr: entry.attr, policy: entry.policy, chunks: Vec::new() };
+        // It is empty, so there is nothing to truncate.
+        let opening = self.finish_open(caller, opened, flags & !libc::O_TRUNC, asked).await?;
+        Ok((looked, opening))
+    }
+
+    /// Gives an open that the metaserver has counted its handle, or back.
+    async fn finish_open(
+        &self,
+        caller: Caller,
+        opened: Opened,
+        flags: i32,
+        asked: Moment,
+    ) -> Result<Opening, VfsError> {
+        let inode = opened.attr.inode;
+        if opened.attr.kind != FileKind::File {
+            self.meta.close_inode(inode);
+            return Err(if opened.attr.kind == FileKind::Directory { FsError::IsDirectory } else { FsError::Unsupported }.into());
+        }
+        let keep_pages = self.saw_at_open(&opened.attr, asked);
+        let access = Access::of_flags(flags);
+        let io = self.io.file(&opened);
+        let handle = self.files.next_handle();
+        self.files.insert(OpenFile::new(handle, &opened.attr, access, opened.policy.durability, io));
+        if flags & libc::O_TRUNC != 0
+            && let Err(error) = self.truncate(caller, inode, 0).await
+        {
+            self.release(handle).await;
+            return Err(error);
+        }
+        Ok(Opening { handle, keep_pages, direct: flags & libc::O_DIRECT != 0, read_only: !access.write })
+    }
+
+    /// Enters the attributes that an open brought; says whether cached contents are still right.
+    fn saw_at_open(&self, attr: &Attr, asked: Moment) -> bool {
+        if self.known.attrs.learn(attr, asked) == Learned::Outdated {
+            // A change of this mount overtook the answer, so it knows better.
+            return self.known.contents.knows(attr.inode);
+        }
+        if self.files.io_of(attr.inode).is_some_and(|io| io.is_dirty()) {
+            return true;
+        }
+        self.known.contents.saw(attr) == Change::None
+    }
+
+    /// What `close` waits for. Called for each descriptor that is closed.
+    pub async fn flush(&self, handle: FileHandle) -> Result<(), VfsError> {
+        let file = self.files.get(handle)?;
+        if !file.access.write {
+            return Ok(());
+        }
+        let flushed = match file.durability {
+            Durability::Fsync => file.io.flush().await,
+            Durability::Close | Durability::Write => file.io.sync().await,
+        };
+        outcome(&file, flushed.map_err(Into::into))
+    }
+
+    /// `fsync` and `fdatasync`: metadata is durable since it was acknowledged.
+    pub async fn fsync(&self, handle: FileHandle) -> Result<(), VfsError> {
+        let file = self.files.get(handle)?;
+        let synced = file.io.sync().await;
+        outcome(&file, synced.map_err(Into::into))
+    }
+
+    /// The last reference to an open is gone.
+    pub async fn release(&self, handle: FileHandle) {
+        let Some(file) = self.files.remove(handle) else { return };
+        // Pages of a mapping may have been written after the last close; with nobody left to tell, a failure is logged.
+        if file.access.write
+            && file.io.is_dirty()
+            && let Err(error) = file.io.flush().await
+        {
+            tracing::error!(inode = %file.inode, %error, "written data was lost after the last close");
+        }
+        self.meta.close_inode(file.inode);
+    }
+}
+
+/// A result, or an error of a background write that this open was not told yet.
+fn outcome(file: &Arc<OpenFile>, result: Result<(), VfsError>) -> Result<(), VfsError> {
+    // Both may be the same error; telling it here counts as told.
+    let background = file.check();
+    result.and(background)
+}

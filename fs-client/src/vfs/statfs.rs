@@ -1,0 +1,12 @@
+//! `statfs`.
+
+use cairn_proto::meta::FsStat;
+
+use super::Vfs;
+use super::error::VfsError;
+
+impl Vfs {
+    pub async fn statfs(&self) -> Result<FsStat, VfsError> {
+        Ok(self.meta.stat_fs().await?)
+    }
+}
