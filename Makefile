@@ -36,10 +36,8 @@ fix: ## Format, and apply what clippy can
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	cargo fmt --all
 
-bench: ## The ruler: CairnFS beside MooseFS, the local disk and an empty FUSE filesystem
-	@tests/setup/install.sh build
-	cargo build --release -p cairn-cli -p cairn-bench -p cairn-null-fuse
-	bench/run
+bench: ## The ruler: CairnFS beside MooseFS, the local disk and an empty FUSE filesystem (ARGS=--quick; see docs/benchmarks.md)
+	bench/run $(ARGS)
 
 install: ## Install the binary, the mount helper and the systemd units (PREFIX=/usr/local)
 	deploy/install.sh

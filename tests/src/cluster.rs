@@ -117,7 +117,7 @@ impl Cluster {
         let mut args: Vec<String> = ["metaserver", "--data"].map(String::from).into();
         args.push(self.meta_dir().display().to_string());
         args.extend(["--listen".into(), self.meta_endpoint.clone()]);
-        args.extend(["--copies".into(), self.options.copies.to_string()]);
+        args.extend(["--health".into(), "127.0.0.1:0".into(), "--copies".into(), self.options.copies.to_string()]);
         args.extend(self.options.meta_args.iter().cloned());
         let daemon = Daemon::start("metaserver", &args, &self.log("meta"))?;
         self.meta_endpoint = daemon.endpoint()?;
@@ -129,7 +129,7 @@ impl Cluster {
         let mut args: Vec<String> = ["chunkserver", "--data"].map(String::from).into();
         args.push(self.chunkserver_dir(i).display().to_string());
         args.extend(["--listen".into(), "127.0.0.1:0".into(), "--meta".into(), self.meta_endpoint.clone()]);
-        args.extend(["--name".into(), format!("chunk{i}")]);
+        args.extend(["--health".into(), "127.0.0.1:0".into(), "--name".into(), format!("chunk{i}")]);
         args.extend(self.options.chunk_args.iter().cloned());
         let name = format!("chunk{i}");
         self.chunkservers[i] = Some(Daemon::start(&name, &args, &self.log(&name))?);

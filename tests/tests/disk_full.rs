@@ -30,7 +30,7 @@ fn fill(dir: &Path, limit: u64) -> Result<(u64, std::io::Error)> {
 fn a_full_chunkserver_is_enospc_and_no_damage() -> Result<()> {
     let options = Options {
         chunk_disk: Some(160 * MIB),
-        chunk_args: vec!["--reserve-bytes".into(), (16 * MIB).to_string()],
+        chunk_args: vec!["--set".into(), format!("reserve_bytes={}", 16 * MIB)],
         ..Options::default()
     };
     let cluster = Cluster::with(options)?;
@@ -61,7 +61,7 @@ fn a_full_chunkserver_is_enospc_and_no_damage() -> Result<()> {
 fn a_full_metaserver_is_enospc_and_no_damage() -> Result<()> {
     let options = Options {
         meta_disk: Some(96 * MIB),
-        meta_args: vec!["--reserve-bytes".into(), (32 * MIB).to_string()],
+        meta_args: vec!["--set".into(), format!("reserve_bytes={}", 32 * MIB)],
         ..Options::default()
     };
     let mut cluster = Cluster::with(options)?;

@@ -19,8 +19,17 @@ const SETTLE: Duration = Duration::from_secs(120);
 
 /// Options under which a dead server is given up after seconds, so that the tests see repair.
 fn quick_detection() -> Options {
-    let args = ["--suspect-after-ms", "1500", "--dead-after-ms", "4000", "--reconcile-after-ms", "2000"];
-    Options { meta_args: args.map(String::from).into(), ..Options::default() }
+    let args = [
+        "heartbeat_ms=300",
+        "suspect_after_ms=1500",
+        "dead_after_ms=4000",
+        "reconcile_after_s=2",
+        "census_interval_s=1",
+    ];
+    Options {
+        meta_args: args.iter().flat_map(|a| ["--set".to_owned(), (*a).to_owned()]).collect(),
+        ..Options::default()
+    }
 }
 
 #[test]

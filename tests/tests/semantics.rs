@@ -13,10 +13,14 @@ fn every_promise_has_its_tests() -> Result<()> {
     for promise in promises {
         let (_, references) = promise.rsplit_once(" (`").with_context(|| format!("no test is named: {promise}"))?;
         for reference in references.trim_end_matches([')', '`']).split("`, `") {
-            let (suite, test) = reference.split_once("::").with_context(|| format!("`{reference}` is no suite::test"))?;
+            let (suite, test) =
+                reference.split_once("::").with_context(|| format!("`{reference}` is no suite::test"))?;
             let source = std::fs::read_to_string(crate_dir.join(format!("tests/{suite}.rs")))
                 .with_context(|| format!("{promise}\nnames suite {suite}"))?;
-            ensure!(source.contains(&format!("#[test]\nfn {test}(")), "{suite}.rs has no test {test}, named by: {promise}");
+            ensure!(
+                source.contains(&format!("#[test]\nfn {test}(")),
+                "{suite}.rs has no test {test}, named by: {promise}"
+            );
         }
     }
     Ok(())
