@@ -1,0 +1,90 @@
+//! Chunkservers and the copies of chunks on them: who is there, who gets a new copy, what is repaired, reconciled, deleted.
+//!
+//! Two kinds of knowledge meet here. *Who is a member of a chunk*, and at which version, is durable: it stands in the chunk's
+//! record and changes by commands only. *Where a member is, whether it is up and what it holds* is soft: the [`Registry`] learns it
+//! from registrations, reports and heartbeats. Membership alone decides who holds current data; versions only fence off writers
+//! that have not heard of a change. `docs/decisions/0002-chunk-membership.md` says why.
+//!
+//! | file | what it decides or does |
+//! |---|---|
+//! | [`state`], [`server`], [`registry`], [`copies`], [`dirty`] | what is known of the servers |
+//! | [`placement`] | who gets a new chunk |
+//! | [`locate`] | where a chunk is, for clients |
+//! | [`members`], [`replace`] | changing who is a member, and after a failed write |
+//! | [`reports`], [`strays`], [`orders`], [`garbage`] | what servers report, and which of it may go |
+//! | [`repair`] | missing, damaged, surplus copies |
+//! | [`reconcile`] | copies whose writer is gone |
+//!
+//! Decisions are functions of values; what carries them out is thin, and calls chunkservers through [`peers::Peers`].
+
+pub mod busy;
+pub mod copies;
+pub mod dirty;
+pub mod garbage;
+pub mod locate;
+pub mod members;
+pub mod orders;
+pub mod peers;
+pub mod placement;
+pub mod reconcile;
+pub mod registry;
+pub mod repair;
+pub mod replace;
+pub mod reports;
+pub mod server;
+pub mod state;
+pub mod strays;
+
+use std::sync::Arc;
+
+use cairn_proto::error::FsError;
+use cairn_proto::ids::{ChunkHandle, ServerId};
+use cairn_runtime::clock::Clock;
+
+use crate::namespace::chunk::Chunk;
+use crate::namespace::query;
+use crate::state::State;
+use crate::Moment;
+use busy::Busy;
+use orders::Orders;
+use peers::Peers;
+use registry::Registry;
+use repair::RepairQueue;
+use replace::Accusations;
+
+/// What everything in this module works on.
+#[derive(Debug)]
+pub struct Cluster {
+    pub state: Arc<State>,
+    pub registry: Registry,
+    pub busy: Arc<Busy>,
+    pub orders: Orders,
+    pub repairs: RepairQueue,
+    pub accusations: Accusations,
+    pub peers: Arc<dyn Peers>,
+    pub clock: Arc<dyn Clock>,
+    /// Bytes that a server must have free to get a new copy.
+    pub placement_reserve: u64,
+}
+
+impl Cluster {
+    pub fn now(&self) -> Moment {
+        self.clock.monotonic()
+    }
+
+    /// The chunk's record, or `None` where it is gone.
+    pub fn chunk(&self, handle: ChunkHandle) -> Result<Option<Chunk>, FsError> {
+        self.state.read(|read| query::chunk(read, handle))
+    }
+
+    /// Distinct servers for `copies` new copies; see [`placement::choose`].
+    pub fn place(&self, copies: u8, exclude: &[ServerId]) -> Result<Vec<ServerId>, FsError> {
+        let candidates = self.registry.candidates(self.now());
+        let chosen = placement::choose(&candidates, copies, self.placement_reserve, exclude, &mut rand::rng())?;
+        self.registry.count_placed(&chosen);
+        Ok(chosen)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Copies that chunkservers are to delete: kept until the server confirms, sent with the replies to its heartbeats.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use cairn_proto::cluster::Order;
+use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId};
+use parking_lot::Mutex;
+use crate::Moment;
+
+/// Copies in the orders of one heartbeat's reply at most. Deleting is cheap but not free, and readers come first.
+pub const MAX_DELETES_PER_HEARTBEAT: usize = 512;
+/// An order that was not confirmed for this long is sent again.
+pub const RESEND_AFTER: Duration = Duration::from_secs(10);
+
+/// What each server is to delete. At most one entry for each copy that the servers reported.
+#[derive(Debug, Default)]
+pub struct Orders {
+    servers: Mutex<HashMap<ServerId, BTreeMap<ChunkHandle, Pending>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    version: ChunkVersion,
+    sent: Option<Moment>,
+}
+
+impl Orders {
+    /// Copies of `handle` up to `version` on `server` are garbage.
+    pub fn delete(&self, server: ServerId, handle: ChunkHandle, version: ChunkVersion) {
+        let mut servers = self.servers.lock();
+        let pending = servers.entry(server).or_default().entry(handle).or_insert(Pending { version, sent: None });
+        if version > pending.version {
+            *pending = Pending { version, sent: None };
+        }
+    }
+
+    /// The copy is gone, or no longer garbage. An order that is on its way names an older version than any copy made from now on.
+    pub fn forget(&self, server: ServerId, handle: ChunkHandle) {
+        if let Some(orders) = self.servers.lock().get_mut(&server) {
+            orders.remove(&handle);
+        }
+    }
+
+    /// What to send to `server` now.
+    pub fn due(&self, server: ServerId, now: Moment) -> Vec<Order> {
+        let mut servers = self.servers.lock();
+        let Some(orders) = servers.get_mut(&server) else { return Vec::new() };
+        let is_due = |pending: &Pending| pending.sent.is_none_or(|sent| now.saturating_sub(sent) >= RESEND_AFTER);
+        let due: Vec<_> = orders
+            .iter_mut()
+            .filter(|(_, pending)| is_due(pending))
+            .take(MAX_DELETES_PER_HEARTBEAT)
+            .map(|(&handle, pending)| {
+                pending.sent = Some(now);
+                (handle, pending.version)
+            })
+            .collect();
+        if due.is_empty() { Vec::new() } else { vec![Order::Delete(due)] }
+    }
+
+    /// Copies that are waiting to be deleted, on all servers.
+    pub fn waiting(&self) -> usize {
+        self.servers.lock().values().map(BTreeMap::len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: ServerId = ServerId(uuid::Uuid::from_u128(1));
+
+    fn deletes(orders: Vec<Order>) -> Vec<(ChunkHandle, ChunkVersion)> {
+        orders.into_iter().flat_map(|Order::Delete(copies)| copies).collect()
+    }
+
+    #[test]
+    fn sent_until_confirmed() {
+        let orders = Orders::default();
+        let start = Moment::from_secs(1000);
+        let copy = (ChunkHandle(1), ChunkVersion(2));
+        orders.delete(SERVER, copy.0, copy.1);
+        assert_eq!(deletes(orders.due(SERVER, start)), [copy]);
+        assert_eq!(deletes(orders.due(SERVER, start)), []);
+        assert_eq!(deletes(orders.due(SERVER, start + RESEND_AFTER)), [copy]);
+        orders.forget(SERVER, copy.0);
+        assert_eq!(deletes(orders.due(SERVER, start + 2 * RESEND_AFTER)), []);
+        assert_eq!(orders.waiting(), 0);
+    }
+
+    #[test]
+    fn a_newer_copy_is_a_new_order() {
+        let orders = Orders::default();
+        let start = Moment::from_secs(1000);
+        orders.delete(SERVER, ChunkHandle(1), ChunkVersion(2));
+        orders.due(SERVER, start);
+        orders.delete(SERVER, ChunkHandle(1), ChunkVersion(1));
+        assert_eq!(deletes(orders.due(SERVER, start)), []);
+        orders.delete(SERVER, ChunkHandle(1), ChunkVersion(3));
+        assert_eq!(deletes(orders.due(SERVER, start)), [(ChunkHandle(1), ChunkVersion(3))]);
+    }
+
+    #[test]
+    fn a_reply_is_bounded() {
+        let orders = Orders::default();
+        let start = Moment::from_secs(1000);
+        for handle in 0..MAX_DELETES_PER_HEARTBEAT as u64 + 7 {
+            orders.delete(SERVER, ChunkHandle(handle), ChunkVersion(1));
+        }
+        assert_eq!(deletes(orders.due(SERVER, start)).len(), MAX_DELETES_PER_HEARTBEAT);
+        assert_eq!(deletes(orders.due(SERVER, start)).len(), 7);
+    }
+}

@@ -1,0 +1,225 @@
+//! All chunkservers that this metaserver knows, and what they say they hold.
+//!
+//! Everything here is soft: who *is* a member of a chunk is in the chunk's record; this only knows where a member is reached,
+//! whether it is up, and which copies it reported. Time is an argument everywhere.
+
+use std::collections::HashMap;
+
+use cairn_proto::admin::ServerState;
+use cairn_proto::chunk::Replica;
+use cairn_proto::chunkserver::{ChunkStat, ChunkState};
+use cairn_proto::cluster::{ChunkChange, ClusterError, Heartbeat, Registration, Report, Space};
+use cairn_proto::ids::{ChunkHandle, ServerId};
+use cairn_proto::transport::Endpoint;
+use parking_lot::{Mutex, RwLock};
+
+use super::copies::Copy;
+use super::dirty::DirtyChunks;
+use super::placement::Candidate;
+use super::server::{Beat, Known, Server};
+use super::state::{Standing, Thresholds};
+use crate::Moment;
+
+/// What the chunk table's side wants to know of one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberView {
+    pub server: ServerId,
+    pub standing: Standing,
+    /// Its report is complete: a copy that is not listed is not there.
+    pub reported: bool,
+    pub copy: Option<Copy>,
+}
+
+/// The servers, each behind a lock of its own: a report of thousands of chunks holds up nobody else.
+#[derive(Debug)]
+pub struct Registry {
+    servers: RwLock<HashMap<ServerId, Mutex<Server>>>,
+    thresholds: Thresholds,
+    started: Moment,
+    dirty: DirtyChunks,
+}
+
+impl Registry {
+    /// `known`: servers that registered with an earlier run, expected back.
+    pub fn new(thresholds: Thresholds, known: Vec<Known>, now: Moment) -> Self {
+        let servers = known.into_iter().map(|k| (k.server, Mutex::new(Server::absent(k, now)))).collect();
+        Self { servers: RwLock::new(servers), thresholds, started: now, dirty: DirtyChunks::default() }
+    }
+
+    /// Where the same id seems to be running at present, if it is not where `registration` says.
+    ///
+    /// It need not be: a server that was killed and restarted on another port is still healthy here for a while. The caller asks.
+    pub fn occupied(&self, registration: &Registration, now: Moment) -> Option<Endpoint> {
+        let servers = self.servers.read();
+        let server = servers.get(&registration.server)?.lock();
+        let is_up = server.standing(now, &self.thresholds) == Standing::Up;
+        (is_up && server.endpoint != registration.endpoint).then(|| server.endpoint.clone())
+    }
+
+    /// Takes a server in, or in again. Its report starts over.
+    pub fn register(&self, registration: &Registration, now: Moment) {
+        let mut servers = self.servers.write();
+        let server = servers.entry(registration.server).or_insert_with(|| {
+            let (name, endpoint) = (registration.name.clone(), registration.endpoint.clone());
+            Mutex::new(Server::absent(Known { server: registration.server, name, endpoint }, now))
+        });
+        server.get_mut().join(registration, now);
+    }
+
+    pub fn report(&self, report: &Report, now: Moment) -> Result<(), ClusterError> {
+        let unknown = ClusterError::UnknownServer(report.server);
+        let servers = self.servers.read();
+        let server = servers.get(&report.server).ok_or(unknown.clone())?;
+        if !server.lock().report(&report.chunks, report.last, now) {
+            return Err(unknown);
+        }
+        for stat in &report.chunks {
+            if stat.state == ChunkState::Dirty {
+                self.dirty.returned(stat.id.handle);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn heartbeat(&self, heartbeat: &Heartbeat, now: Moment) -> Result<Beat, ClusterError> {
+        let unknown = ClusterError::UnknownServer(heartbeat.server);
+        let servers = self.servers.read();
+        let server = servers.get(&heartbeat.server).ok_or(unknown.clone())?;
+        let beat = server.lock().beat(heartbeat, now).ok_or(unknown)?;
+        if beat == Beat::Fresh {
+            for change in &heartbeat.changes {
+                if let ChunkChange::Now(stat) = change
+                    && stat.state == ChunkState::Dirty
+                {
+                    self.dirty.written(stat.id.handle, now);
+                }
+            }
+        }
+        Ok(beat)
+    }
+
+    pub fn goodbye(&self, server: ServerId, now: Moment) {
+        if let Some(server) = self.servers.read().get(&server) {
+            server.lock().goodbye(now);
+        }
+    }
+
+    /// Takes note of what a call to a server answered.
+    pub fn learn(&self, server: ServerId, stat: &ChunkStat) {
+        if let Some(server) = self.servers.read().get(&server) {
+            server.lock().learn(stat);
+        }
+    }
+
+    pub fn count_damage(&self, server: ServerId) {
+        if let Some(server) = self.servers.read().get(&server) {
+            server.lock().count_damage();
+        }
+    }
+
+    /// What is known of a server about one chunk.
+    pub fn member(&self, server: ServerId, handle: ChunkHandle, now: Moment) -> MemberView {
+        match self.servers.read().get(&server) {
+            Some(known) => {
+                let known = known.lock();
+                let standing = known.standing(now, &self.thresholds);
+                MemberView { server, standing, reported: known.has_reported(), copy: known.copy(handle) }
+            }
+            None => MemberView { server, standing: self.standing_of_stranger(now), reported: false, copy: None },
+        }
+    }
+
+    /// A member that has not been heard of since this process started gets the same time as one that fell silent then.
+    fn standing_of_stranger(&self, now: Moment) -> Standing {
+        let silent = now.saturating_sub(self.started);
+        if silent < self.thresholds.dead_after { Standing::Away } else { Standing::Lost }
+    }
+
+    pub fn standing(&self, server: ServerId, now: Moment) -> Standing {
+        match self.servers.read().get(&server) {
+            Some(known) => known.lock().standing(now, &self.thresholds),
+            None => self.standing_of_stranger(now),
+        }
+    }
+
+    /// Where a member is reached. One never heard of gets an address that nothing answers at.
+    pub fn replica(&self, server: ServerId, now: Moment) -> Replica {
+        match self.servers.read().get(&server) {
+            Some(known) => known.lock().replica(now, &self.thresholds),
+            None => Replica { server, endpoint: nowhere(), up: false },
+        }
+    }
+
+    pub fn endpoint(&self, server: ServerId) -> Option<Endpoint> {
+        self.servers.read().get(&server).map(|known| known.lock().endpoint.clone())
+    }
+
+    /// Name of a server for people; its id where no name is known.
+    pub fn name(&self, server: ServerId) -> String {
+        self.servers.read().get(&server).map_or_else(|| server.to_string(), |known| known.lock().name.clone())
+    }
+
+    /// The servers that may get new copies.
+    pub fn candidates(&self, now: Moment) -> Vec<Candidate> {
+        let servers = self.servers.read();
+        let healthy = servers.values().map(Mutex::lock);
+        healthy
+            .filter(|server| server.state(now, &self.thresholds) == ServerState::Healthy)
+            .map(|server| server.candidate())
+            .collect()
+    }
+
+    /// New copies were placed on `servers`: they count as load until the next heartbeat tells better.
+    pub fn count_placed(&self, servers: &[ServerId]) {
+        let known = self.servers.read();
+        for server in servers.iter().filter_map(|id| known.get(id)) {
+            server.lock().count_placed();
+        }
+    }
+
+    /// The states of all servers, ordered by id.
+    pub fn states(&self, now: Moment) -> Vec<(ServerId, ServerState)> {
+        self.each(|server| (server.id, server.state(now, &self.thresholds)))
+    }
+
+    /// One value of each server, ordered by server id.
+    pub fn each<T>(&self, value: impl Fn(&Server) -> T) -> Vec<T> {
+        let servers = self.servers.read();
+        let mut all: Vec<_> = servers.values().map(Mutex::lock).map(|server| (server.id, value(&server))).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// Space of all servers that are up.
+    pub fn space(&self, now: Moment) -> Space {
+        let mut sum = Space::default();
+        for space in self.each(|server| (server.standing(now, &self.thresholds), server.space())) {
+            if let (Standing::Up, space) = space {
+                sum.total += space.total;
+                sum.free += space.free;
+                sum.used += space.used;
+            }
+        }
+        sum
+    }
+
+    /// Copies that a server reported, after `after` in order of handle, at most `limit`.
+    pub fn copies_after(&self, server: ServerId, after: Option<ChunkHandle>, limit: usize) -> Vec<(ChunkHandle, Copy)> {
+        let servers = self.servers.read();
+        servers.get(&server).map_or(Vec::new(), |known| known.lock().copies().page_after(after, limit))
+    }
+
+    pub fn thresholds(&self) -> &Thresholds {
+        &self.thresholds
+    }
+
+    /// Chunks of which a copy was reported dirty.
+    pub fn dirty(&self) -> &DirtyChunks {
+        &self.dirty
+    }
+}
+
+/// The discard port of an address reserved for documentation (RFC 5737): connecting fails, nothing is reached by accident.
+fn nowhere() -> Endpoint {
+    Endpoint::Tcp { host: "192.0.2.0".to_owned(), port: 9 }
+}

@@ -1,0 +1,224 @@
+//! Doing what the plan says, for one chunk.
+//!
+//! Whatever is copied is fenced first: the members, unchanged, go under the next version while nobody is told of it (the chunk is
+//! busy). A writer from before is turned away, locates the chunk again, and waits; so the copy misses nothing. The new member
+//! is added under a version after that.
+
+use cairn_proto::chunk::ChunkId;
+use cairn_proto::chunkserver::ChunkState;
+use cairn_proto::error::{ChunkError, FsError};
+use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId};
+use thiserror::Error;
+
+use super::super::members::{self, id_at};
+use super::super::peers::PeerError;
+use super::super::reconcile::{ReconcileError, make_identical};
+use super::super::{Cluster, strays};
+use super::plan::{Addition, Case, Plan, plan};
+use super::queue::{BadCopy, Complaint, Job};
+use crate::namespace::chunk::Chunk;
+
+/// What was done about a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mended {
+    /// It is as it should be, or as well as can be.
+    Fine,
+    /// Something was done; there may be more to do.
+    Progress { bytes: u64 },
+    /// Somebody else is at work on it.
+    Busy,
+}
+
+/// Why a chunk could not be repaired this time.
+#[derive(Debug, Error)]
+pub enum MendError {
+    #[error("{0}: the metadata: {1}")]
+    Metadata(ChunkHandle, FsError),
+    #[error("{handle} at chunkserver {server}: {cause}")]
+    Peer { handle: ChunkHandle, server: ServerId, cause: PeerError },
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
+    #[error("{handle}: no copy could be copied to chunkserver {target}; the last said: {last}")]
+    NoSource { handle: ChunkHandle, target: ServerId, last: PeerError },
+}
+
+/// Looks at a chunk and takes one step towards its being as it should.
+pub async fn mend(cluster: &Cluster, job: &Job) -> Result<Mended, MendError> {
+    let handle = job.handle;
+    let bad = confirm(cluster, handle, &job.complaints).await;
+    let Some(_busy) = cluster.busy.begin(handle) else { return Ok(Mended::Busy) };
+    let result = match cluster.chunk(handle) {
+        Ok(Some(chunk)) => Mending { cluster, handle, chunk }.step(&bad).await,
+        Ok(None) => Ok(Mended::Fine),
+        Err(error) => Err(MendError::Metadata(handle, error)),
+    };
+    drop(_busy);
+    strays::sweep(cluster, handle).map_err(|error| MendError::Metadata(handle, error))?;
+    result
+}
+
+/// Of the members that somebody complained of, those whose copies are bad indeed.
+async fn confirm(cluster: &Cluster, handle: ChunkHandle, complaints: &[Complaint]) -> Vec<ServerId> {
+    let mut bad = Vec::new();
+    for complaint in complaints {
+        let Some(endpoint) = cluster.registry.endpoint(complaint.server) else { continue };
+        let is_bad = match complaint.what {
+            BadCopy::Missing => {
+                let answer = cluster.peers.stat(&endpoint, handle).await;
+                answer.inspect(|stat| cluster.registry.learn(complaint.server, stat)).is_err_and(|e| e.is_not_found())
+            }
+            BadCopy::Damaged => match cluster.peers.verify(&endpoint, handle).await {
+                Ok(report) => !report.damaged.is_empty(),
+                Err(PeerError::Refused(ChunkError::DamagedOnDisk { .. })) => true,
+                Err(error) => error.is_not_found(),
+            },
+        };
+        if is_bad {
+            bad.push(complaint.server);
+        }
+    }
+    bad
+}
+
+/// A chunk that is kept busy.
+struct Mending<'a> {
+    cluster: &'a Cluster,
+    handle: ChunkHandle,
+    chunk: Chunk,
+}
+
+impl Mending<'_> {
+    async fn step(self, bad: &[ServerId]) -> Result<Mended, MendError> {
+        let now = self.cluster.now();
+        let view = |&server: &ServerId| self.cluster.registry.member(server, self.handle, now);
+        let views: Vec<_> = self.chunk.members.iter().map(view).collect();
+        let case =
+            Case { target: usize::from(self.chunk.target), length: self.chunk.length, members: &views, bad };
+        match plan(case) {
+            Plan::Nothing | Plan::Wait | Plan::Unavailable => Ok(Mended::Fine),
+            Plan::Shrink(enough) => self.shrink(enough).await,
+            Plan::Refresh { bad, good } => self.refresh(bad, good).await,
+            Plan::Add(addition) => self.add(addition).await,
+        }
+    }
+
+    async fn shrink(self, enough: Vec<ServerId>) -> Result<Mended, MendError> {
+        let version = self.change(self.chunk.version, enough.clone()).await?;
+        // Writers from before may not know, and their chain has one more: they must not be acknowledged in another order.
+        members::fence(self.cluster, self.handle, version, &enough).await;
+        tracing::info!(handle = %self.handle, copies = enough.len(), "surplus copies are let go");
+        Ok(Mended::Progress { bytes: 0 })
+    }
+
+    /// Copies over a member's bad copy. It stays a member all the time: what is still good of it is not thrown away first.
+    async fn refresh(self, bad: ServerId, good: Vec<ServerId>) -> Result<Mended, MendError> {
+        let version = self.change(self.chunk.version, self.chunk.members.clone()).await?;
+        self.fence(version, &good).await?;
+        members::fence(self.cluster, self.handle, version, &[bad]).await;
+        let id = id_at(self.handle, version, &self.chunk);
+        match self.copy(id, bad, &good).await {
+            Ok(bytes) => {
+                let server = self.cluster.registry.name(bad);
+                tracing::info!(handle = %self.handle, server, "a bad copy was made anew");
+                Ok(Mended::Progress { bytes })
+            }
+            Err(MendError::NoSource { last: PeerError::Refused(ChunkError::NoSpace | ChunkError::Disk(_)), .. }) => {
+                // It cannot be made good there. The next step finds another server.
+                let without = self.chunk.members.iter().copied().filter(|&member| member != bad).collect();
+                self.change(version, without).await?;
+                Ok(Mended::Progress { bytes: 0 })
+            }
+            // No source is whole either. What each has of it may still make one: block by block.
+            Err(MendError::NoSource { last: PeerError::Refused(ChunkError::DamagedOnDisk { .. }), .. }) => {
+                let all: Vec<_> = good.iter().copied().chain([bad]).collect();
+                make_identical(self.cluster, id, &all).await?;
+                Ok(Mended::Progress { bytes: 0 })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn add(self, addition: Addition) -> Result<Mended, MendError> {
+        let Addition { good, stay, stay_after, dirty } = addition;
+        // Nobody can take it at present: the census will ask again.
+        let Ok(target) = self.cluster.place(1, &self.chunk.members) else { return Ok(Mended::Fine) };
+        let target = target[0];
+        let version = self.change(self.chunk.version, stay).await?;
+        let id = id_at(self.handle, version, &self.chunk);
+        let bytes = match self.fence(version, &good).await? {
+            Found::Nothing => 0,
+            Found::Copies if dirty => {
+                make_identical(self.cluster, id, &good).await?;
+                self.copy(id, target, &good).await?
+            }
+            Found::Copies => self.copy(id, target, &good).await?,
+        };
+        let mut members = stay_after;
+        members.push(target);
+        let copies = members.len();
+        self.change(version, members).await?;
+        let server = self.cluster.registry.name(target);
+        tracing::info!(handle = %self.handle, server, copies, "a missing copy was made");
+        Ok(Mended::Progress { bytes })
+    }
+
+    async fn change(&self, expect: ChunkVersion, members: Vec<ServerId>) -> Result<ChunkVersion, MendError> {
+        match members::change(self.cluster, self.handle, expect, members).await {
+            Ok(view) => Ok(view.id.version),
+            Err(error) => Err(MendError::Metadata(self.handle, error)),
+        }
+    }
+
+    /// Fences all of `good`, which must all answer alike: all have a copy, or, where nothing was written yet, none has.
+    async fn fence(&self, version: ChunkVersion, good: &[ServerId]) -> Result<Found, MendError> {
+        let fenced = members::fence(self.cluster, self.handle, version, good).await;
+        let missing = fenced.iter().filter(|(_, answer)| answer.as_ref().is_err_and(PeerError::is_not_found)).count();
+        if missing == good.len() && self.chunk.length == 0 {
+            return Ok(Found::Nothing);
+        }
+        for (server, answer) in fenced {
+            if let Err(cause) = answer {
+                if cause.is_not_found() {
+                    let complaint = Complaint { server, what: BadCopy::Missing };
+                    self.cluster.repairs.complain(self.handle, complaint, self.cluster.now());
+                }
+                return Err(MendError::Peer { handle: self.handle, server, cause });
+            }
+        }
+        Ok(Found::Copies)
+    }
+
+    /// Copies to `target` from the first of `sources` that can be copied, clean ones first. Answers its bytes.
+    async fn copy(&self, id: ChunkId, target: ServerId, sources: &[ServerId]) -> Result<u64, MendError> {
+        let handle = self.handle;
+        let now = self.cluster.now();
+        let at = self.cluster.registry.replica(target, now).endpoint;
+        // An order to delete an older copy there must not be renewed.
+        self.cluster.orders.forget(target, handle);
+        let is_dirty = |&server: &ServerId| {
+            self.cluster.registry.member(server, handle, now).copy.is_none_or(|copy| copy.state == ChunkState::Dirty)
+        };
+        let mut sources = sources.to_vec();
+        sources.sort_by_key(is_dirty);
+        let mut last = PeerError::Refused(ChunkError::NotFound(handle));
+        for source in sources {
+            let source = self.cluster.registry.replica(source, now).endpoint;
+            match self.cluster.peers.copy_from(&at, id, source).await {
+                Ok(stat) => {
+                    self.cluster.registry.learn(target, &stat);
+                    self.cluster.accusations.clear(handle, target);
+                    return Ok(u64::from(stat.allocated));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(MendError::NoSource { handle, target, last })
+    }
+}
+
+/// What fenced members have of a chunk.
+enum Found {
+    Copies,
+    /// It was never written.
+    Nothing,
+}

@@ -1,0 +1,164 @@
+//! [`MetaService`]: what clients ask. Reads are answered at once from applied state; the store is in memory or close to it.
+
+use std::sync::Arc;
+
+use cairn_proto::attr::{Attr, FileKind};
+use cairn_proto::chunk::ChunkLocation;
+use cairn_proto::error::FsError;
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId, SessionId};
+use cairn_proto::meta::{
+    BadReplica, ClientInfo, DirPage, FsStat, MAX_CHUNKS_PER_CALL, MAX_RELEASE, MetaService, MutationReply,
+    NamedMutation, OpenMode, Opened, ReadDir, SessionGrant,
+};
+use cairn_proto::name::Name;
+use tarpc::context::Context;
+
+use super::Shared;
+use super::mutate::{mutate, register_open};
+use crate::cluster::locate::locate;
+use crate::cluster::repair::{BadCopy, Complaint};
+use crate::namespace::query;
+
+/// What clients talk to.
+#[derive(Clone, Debug)]
+pub struct MetaFace(pub Arc<Shared>);
+
+impl MetaService for MetaFace {
+    async fn open_session(
+        self,
+        _: Context,
+        client: ClientInfo,
+        resume: Option<SessionId>,
+        open: Vec<InodeId>,
+    ) -> Result<SessionGrant, FsError> {
+        let clients = &self.0.clients;
+        let session = match resume {
+            Some(session) => {
+                clients.resume(session, &open)?;
+                session
+            }
+            None => clients.open(client).await?,
+        };
+        let term_ms = clients.sessions.term().as_millis() as u64;
+        Ok(SessionGrant { session, cluster: self.0.id, term_ms })
+    }
+
+    async fn keep_alive(self, _: Context, session: SessionId) -> Result<(), FsError> {
+        self.0.clients.heard(session)
+    }
+
+    async fn close_session(self, _: Context, session: SessionId) -> Result<(), FsError> {
+        let clients = self.0.clients.clone();
+        finish(async move { clients.close(session).await }).await
+    }
+
+    async fn mutate(
+        self,
+        _: Context,
+        ops: Vec<NamedMutation>,
+        acked: u64,
+    ) -> Result<Vec<Result<MutationReply, FsError>>, FsError> {
+        let shared = self.0;
+        finish(async move { mutate(&shared, ops, acked).await }).await
+    }
+
+    async fn lookup(self, _: Context, parent: InodeId, name: Name) -> Result<Attr, FsError> {
+        self.0.state.read(|read| query::lookup(read, parent, &name))
+    }
+
+    async fn get_attr(self, _: Context, inode: InodeId) -> Result<Attr, FsError> {
+        self.0.state.read(|read| query::get_attr(read, inode))
+    }
+
+    async fn read_link(self, _: Context, inode: InodeId) -> Result<Vec<u8>, FsError> {
+        self.0.state.read(|read| query::read_link(read, inode))
+    }
+
+    async fn read_dir(self, _: Context, request: ReadDir) -> Result<DirPage, FsError> {
+        self.0.state.read(|read| query::read_dir(read, request))
+    }
+
+    async fn get_xattr(self, _: Context, inode: InodeId, name: Name) -> Result<Vec<u8>, FsError> {
+        self.0.state.read(|read| query::get_xattr(read, inode, &name))
+    }
+
+    async fn list_xattr(self, _: Context, inode: InodeId) -> Result<Vec<Name>, FsError> {
+        self.0.state.read(|read| query::list_xattr(read, inode))
+    }
+
+    async fn open(self, _: Context, session: SessionId, inode: InodeId, mode: OpenMode) -> Result<Opened, FsError> {
+        let shared = &*self.0;
+        shared.clients.heard(session)?;
+        let found = register_open(shared, session, inode, mode.write)?;
+        let chunks = match found.kind() {
+            FileKind::File => locate(&shared.cluster, inode, ChunkIndex(0), MAX_CHUNKS_PER_CALL),
+            _ => Ok(Vec::new()),
+        };
+        match chunks {
+            Ok(chunks) => Ok(Opened { attr: found.attr(), policy: found.policy, chunks }),
+            Err(error) => {
+                shared.clients.files.release(session, &[inode]);
+                Err(error)
+            }
+        }
+    }
+
+    async fn release(self, _: Context, session: SessionId, inodes: Vec<InodeId>) -> Result<(), FsError> {
+        if inodes.len() > MAX_RELEASE {
+            return Err(FsError::InvalidArgument);
+        }
+        self.0.clients.heard(session)?;
+        self.0.clients.files.release(session, &inodes);
+        Ok(())
+    }
+
+    async fn locate(
+        self,
+        _: Context,
+        inode: InodeId,
+        first: ChunkIndex,
+        count: u32,
+    ) -> Result<Vec<ChunkLocation>, FsError> {
+        locate(&self.0.cluster, inode, first, count)
+    }
+
+    async fn report_bad_replica(
+        self,
+        _: Context,
+        handle: ChunkHandle,
+        server: ServerId,
+        what: BadReplica,
+    ) -> Result<(), FsError> {
+        let cluster = &self.0.cluster;
+        let chunk = cluster.chunk(handle)?.ok_or(FsError::NotFound)?;
+        let name = cluster.registry.name(server);
+        if !chunk.members.contains(&server) {
+            tracing::debug!(%handle, server = name, ?what, "a reader knew an old location");
+            return Ok(());
+        }
+        tracing::warn!(%handle, server = name, ?what, "a reader met a bad copy");
+        let what = match what {
+            // Heartbeats say who is up; and a member that is up is current, whatever its version.
+            BadReplica::Unreachable | BadReplica::Stale => return Ok(()),
+            BadReplica::Missing => BadCopy::Missing,
+            BadReplica::Damaged => {
+                cluster.registry.count_damage(server);
+                BadCopy::Damaged
+            }
+        };
+        cluster.repairs.complain(handle, Complaint { server, what }, cluster.now());
+        Ok(())
+    }
+
+    async fn stat_fs(self, _: Context) -> Result<FsStat, FsError> {
+        self.0.stat_fs()
+    }
+}
+
+/// Runs something to its end even when the caller goes away half way.
+async fn finish<T: Send + 'static>(
+    work: impl Future<Output = Result<T, FsError>> + Send + 'static,
+) -> Result<T, FsError> {
+    // It fails when the process is stopping, or by a panic, which has been logged.
+    tokio::spawn(work).await.unwrap_or(Err(FsError::NotReady))
+}
