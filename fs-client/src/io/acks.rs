@@ -1,0 +1,359 @@
+//! What chunkservers have acknowledged and may still lose: bytes that no disk has yet.
+//!
+//! Every acknowledgement names the kernel (boot id) that holds the bytes of each member. When a chunk is synced and a member
+//! answers under another boot id, it has lost what it acknowledged before. What was written is kept here until then, as far as
+//! memory allows, and sent again.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_proto::chunk::CHUNK_SIZE;
+use cairn_proto::chunkserver::{ChainAck, MemberAck};
+use cairn_proto::ids::{BootId, ChunkHandle, ChunkIndex, ServerId};
+
+use super::budget::Budget;
+use super::runs::{Parts, Runs};
+
+/// Number of an acknowledgement within its file, ascending.
+pub(super) type AckSeq = u64;
+
+/// The acknowledged, unsynced part of one file.
+#[derive(Debug)]
+pub(super) struct Acks {
+    seq: AckSeq,
+    unsynced: BTreeMap<ChunkIndex, Unsynced>,
+    /// The part of it that a sync is under way for.
+    in_sync: BTreeMap<ChunkIndex, Unsynced>,
+    retained: Runs<AckSeq>,
+    /// Of the retained bytes.
+    budget: Arc<Budget>,
+    /// Chunks that are dirty at the chunkservers because of this file's writes.
+    dirty: BTreeMap<ChunkIndex, ChunkHandle>,
+}
+
+/// The acknowledgements of one chunk since its last sync.
+#[derive(Debug)]
+struct Unsynced {
+    handle: ChunkHandle,
+    boots: Vec<(ServerId, BootId)>,
+    /// Everything that was acknowledged is retained.
+    complete: bool,
+    /// A member has acknowledged under two boot ids.
+    restarted: Option<ServerId>,
+}
+
+/// What is to be synced, or handed back.
+#[derive(Debug)]
+pub(super) struct ToSync {
+    pub(super) chunks: Vec<(ChunkIndex, ChunkHandle)>,
+    /// Acknowledgements up to this one are in it.
+    until: AckSeq,
+}
+
+/// What a sync that all of a chain has done means for what was acknowledged before.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    /// It is safe. These bytes need not be retained any more.
+    Safe(Parts),
+    /// A member has lost some of it. All of it is here, and is to be written again.
+    WriteAgain(ServerId, Parts),
+    /// A member has lost some of it, and it is not here any more.
+    Lost(ServerId),
+}
+
+impl Acks {
+    pub(super) fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            seq: 0,
+            unsynced: BTreeMap::new(),
+            in_sync: BTreeMap::new(),
+            retained: Runs::default(),
+            budget,
+            dirty: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn has_unsynced(&self) -> bool {
+        !self.unsynced.is_empty() || !self.in_sync.is_empty()
+    }
+
+    /// Chunks to be handed back.
+    pub(super) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// `data` at `start` of the file is acknowledged. Answers what is retained no longer: this, or older bytes.
+    pub(super) fn wrote(
+        &mut self,
+        index: ChunkIndex,
+        handle: ChunkHandle,
+        start: u64,
+        data: Bytes,
+        ack: &ChainAck,
+    ) -> Parts {
+        self.acknowledged(index, handle, ack);
+        self.cut(start..start + data.len() as u64);
+        let mut dropped = Parts::new();
+        while !self.budget.try_take(data.len()) {
+            let Some((at, old, _)) = self.retained.pop_first() else {
+                self.incomplete(index);
+                dropped.push((start, data));
+                return dropped;
+            };
+            self.budget.give_back(old.len());
+            self.incomplete(ChunkIndex((at / CHUNK_SIZE) as u32));
+            dropped.push((at, old));
+        }
+        self.retained.put(start, data, self.seq);
+        dropped
+    }
+
+    /// `range` of the file, within one chunk, is acknowledged to be a hole.
+    pub(super) fn zeroed(&mut self, index: ChunkIndex, handle: ChunkHandle, range: Range<u64>, ack: &ChainAck) {
+        self.acknowledged(index, handle, ack);
+        self.cut(range);
+        // A hole is not retained, so it could not be made again.
+        self.incomplete(index);
+    }
+
+    fn acknowledged(&mut self, index: ChunkIndex, handle: ChunkHandle, ack: &ChainAck) {
+        self.seq += 1;
+        self.dirty.insert(index, handle);
+        let chunk = self.unsynced.entry(index).or_insert_with(|| Unsynced::new(handle));
+        if chunk.handle != handle {
+            *chunk = Unsynced::new(handle);
+        }
+        chunk.merge(&ack.members);
+    }
+
+    fn incomplete(&mut self, index: ChunkIndex) {
+        for chunk in [self.unsynced.get_mut(&index), self.in_sync.get_mut(&index)].into_iter().flatten() {
+            chunk.complete = false;
+        }
+    }
+
+    /// Retained bytes in `range` are no longer what the file holds.
+    pub(super) fn cut(&mut self, range: Range<u64>) {
+        self.budget.give_back(self.retained.cut(range));
+    }
+
+    /// The file ends at `size`: what lies behind need not be synced.
+    pub(super) fn truncate(&mut self, size: u64) {
+        self.cut(size..u64::MAX);
+        self.unsynced.retain(|index, _| index.start() < size);
+        self.in_sync.retain(|index, _| index.start() < size);
+        self.dirty.retain(|index, _| index.start() < size);
+    }
+
+    /// Appends the retained bytes of `range` to `parts`.
+    pub(super) fn parts(&self, range: &Range<u64>, parts: &mut Parts) {
+        self.retained.parts(range, parts);
+    }
+
+    /// Says what is to be synced now. The answers come back by [`Self::synced`] or [`Self::not_synced`]; one sync at a time.
+    pub(super) fn begin_sync(&mut self) -> ToSync {
+        self.resume();
+        self.in_sync = std::mem::take(&mut self.unsynced);
+        self.to_sync()
+    }
+
+    /// Says which chunks are to be handed back: those that are dirty, with what is not synced of them. As [`Self::begin_sync`].
+    pub(super) fn begin_hand_back(&mut self) -> ToSync {
+        self.resume();
+        for (index, handle) in std::mem::take(&mut self.dirty) {
+            let chunk = self.unsynced.remove(&index).unwrap_or_else(|| Unsynced::new(handle));
+            self.in_sync.insert(index, chunk);
+        }
+        self.to_sync()
+    }
+
+    fn to_sync(&self) -> ToSync {
+        ToSync { chunks: self.in_sync.iter().map(|(index, chunk)| (*index, chunk.handle)).collect(), until: self.seq }
+    }
+
+    /// What a sync that was given up on its way had left.
+    fn resume(&mut self) {
+        let left: Vec<ChunkIndex> = self.in_sync.keys().copied().collect();
+        for index in left {
+            self.not_synced(index);
+        }
+    }
+
+    /// All of a chunk's chain has synced it and answered `ack`; or (`None`) the chunk is no longer part of the file.
+    pub(super) fn synced(&mut self, to_sync: &ToSync, index: ChunkIndex, ack: Option<&ChainAck>) -> Outcome {
+        let Some(chunk) = self.in_sync.remove(&index) else { return Outcome::Safe(Parts::new()) };
+        let until = to_sync.until;
+        let parts = self.retained.take(bytes_of(index), |seq| seq <= until);
+        self.budget.give_back(parts.iter().map(|(_, data)| data.len()).sum());
+        match ack.and_then(|ack| chunk.lost_by(ack)) {
+            None => Outcome::Safe(parts),
+            Some(server) if chunk.complete => Outcome::WriteAgain(server, parts),
+            Some(server) => Outcome::Lost(server),
+        }
+    }
+
+    /// A chunk could not be synced: it still has to be.
+    pub(super) fn not_synced(&mut self, index: ChunkIndex) {
+        let Some(chunk) = self.in_sync.remove(&index) else { return };
+        self.dirty.entry(index).or_insert(chunk.handle);
+        if chunk.boots.is_empty() {
+            return;
+        }
+        match self.unsynced.get_mut(&index) {
+            Some(later) if later.handle == chunk.handle => later.merge_older(chunk),
+            Some(_) => {}
+            None => {
+                self.unsynced.insert(index, chunk);
+            }
+        }
+    }
+
+    /// Nothing of the file matters any more.
+    pub(super) fn discard(&mut self) {
+        self.truncate(0);
+    }
+}
+
+impl Drop for Acks {
+    fn drop(&mut self) {
+        self.budget.give_back(self.retained.bytes());
+    }
+}
+
+impl Unsynced {
+    fn new(handle: ChunkHandle) -> Self {
+        Self { handle, boots: Vec::new(), complete: true, restarted: None }
+    }
+
+    fn merge(&mut self, members: &[MemberAck]) {
+        for member in members {
+            match self.boots.iter_mut().find(|(server, _)| *server == member.server) {
+                Some((_, boot)) if *boot == member.boot => {}
+                Some((server, boot)) => {
+                    self.restarted = Some(*server);
+                    *boot = member.boot;
+                }
+                None => self.boots.push((member.server, member.boot)),
+            }
+        }
+    }
+
+    fn merge_older(&mut self, older: Self) {
+        let later = std::mem::replace(self, older);
+        let members: Vec<MemberAck> =
+            later.boots.iter().map(|(server, boot)| MemberAck { server: *server, boot: *boot }).collect();
+        self.merge(&members);
+        self.complete &= later.complete;
+        self.restarted = self.restarted.or(later.restarted);
+    }
+
+    /// A current member that has lost what it acknowledged before, as `ack` (of a sync) shows.
+    fn lost_by(&self, ack: &ChainAck) -> Option<ServerId> {
+        let is_member = |server: &ServerId| ack.members.iter().any(|member| member.server == *server);
+        let other_boot = |member: &&MemberAck| {
+            self.boots.iter().any(|(server, boot)| *server == member.server && *boot != member.boot)
+        };
+        self.restarted.filter(is_member).or_else(|| ack.members.iter().find(other_boot).map(|member| member.server))
+    }
+}
+
+fn bytes_of(index: ChunkIndex) -> Range<u64> {
+    index.start()..index.start() + CHUNK_SIZE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHUNK: (ChunkIndex, ChunkHandle) = (ChunkIndex(0), ChunkHandle(5));
+
+    fn ack(members: &[(ServerId, u128)]) -> ChainAck {
+        let members = members.iter().map(|(server, boot)| MemberAck { server: *server, boot: BootId(*boot) }).collect();
+        ChainAck { members, allocated: 0 }
+    }
+
+    fn write(acks: &mut Acks, start: u64, data: &'static [u8], by: &ChainAck) -> Parts {
+        acks.wrote(CHUNK.0, CHUNK.1, start, Bytes::from_static(data), by)
+    }
+
+    fn all_of(data: &'static [u8]) -> Parts {
+        vec![(0, Bytes::from_static(data))]
+    }
+
+    #[test]
+    fn notices_a_restart_between_write_and_sync() {
+        let (a, b) = (ServerId::random(), ServerId::random());
+        let mut acks = Acks::new(Budget::new(100));
+        for (answer, outcome) in [
+            (ack(&[(a, 1), (b, 1)]), Outcome::Safe(all_of(b"abcd"))),
+            (ack(&[(a, 1), (b, 2)]), Outcome::WriteAgain(b, all_of(b"abcd"))),
+            // b is no member any more.
+            (ack(&[(a, 1)]), Outcome::Safe(all_of(b"abcd"))),
+        ] {
+            assert_eq!(write(&mut acks, 0, b"abcd", &ack(&[(a, 1), (b, 1)])), []);
+            let sync = acks.begin_sync();
+            assert_eq!(sync.chunks, [CHUNK]);
+            assert_eq!(acks.synced(&sync, CHUNK.0, Some(&answer)), outcome);
+            assert!(!acks.has_unsynced());
+        }
+    }
+
+    #[test]
+    fn notices_a_restart_between_two_writes() {
+        let a = ServerId::random();
+        let mut acks = Acks::new(Budget::new(100));
+        write(&mut acks, 0, b"abcd", &ack(&[(a, 1)]));
+        write(&mut acks, 0, b"efgh", &ack(&[(a, 2)]));
+        let sync = acks.begin_sync();
+        assert_eq!(acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 2)]))), Outcome::WriteAgain(a, all_of(b"efgh")));
+    }
+
+    #[test]
+    fn keeps_what_fits_and_knows_what_did_not() {
+        let a = ServerId::random();
+        let budget = Budget::new(6);
+        let mut acks = Acks::new(budget.clone());
+        write(&mut acks, 0, b"abcd", &ack(&[(a, 1)]));
+        let sync = acks.begin_sync();
+        assert_eq!(write(&mut acks, 4, b"efgh", &ack(&[(a, 1)])), all_of(b"abcd"), "evicted while it is synced");
+        assert_eq!(acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 2)]))), Outcome::Lost(a));
+        assert_eq!(write(&mut acks, 0, b"abcdefgh", &ack(&[(a, 1)])), all_of(b"abcdefgh"), "larger than all there is");
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_written_during_a_sync_stays() {
+        let a = ServerId::random();
+        let mut acks = Acks::new(Budget::new(100));
+        write(&mut acks, 0, b"abcd", &ack(&[(a, 1)]));
+        let sync = acks.begin_sync();
+        write(&mut acks, 2, b"xx", &ack(&[(a, 1)]));
+        assert_eq!(acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 1)]))), Outcome::Safe(all_of(b"ab")));
+        assert!(acks.has_unsynced());
+        let mut parts = Parts::new();
+        acks.parts(&(0..10), &mut parts);
+        assert_eq!(parts, [(2, Bytes::from_static(b"xx"))]);
+        assert!(acks.has_dirty());
+    }
+
+    #[test]
+    fn a_sync_that_failed_or_was_given_up_is_still_to_be_done() {
+        let a = ServerId::random();
+        for given_up in [false, true] {
+            let mut acks = Acks::new(Budget::new(100));
+            write(&mut acks, 0, b"abcd", &ack(&[(a, 1)]));
+            acks.begin_sync();
+            write(&mut acks, 0, b"efgh", &ack(&[(a, 2)]));
+            if !given_up {
+                acks.not_synced(CHUNK.0);
+            }
+            assert!(acks.has_unsynced());
+            let sync = acks.begin_sync();
+            assert_eq!(acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 2)]))), Outcome::WriteAgain(a, all_of(b"efgh")));
+            acks.truncate(0);
+            assert!(!acks.has_dirty());
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! `fsync`: acknowledged bytes become durable, and that they did is checked; and handing chunks back.
+
+use cairn_proto::chunk::CHUNK_SIZE;
+use cairn_proto::ids::{ChunkHandle, ChunkIndex};
+use futures::StreamExt;
+
+use super::acks::{Outcome, ToSync};
+use super::changes::Reach;
+use super::error::IoError;
+use super::file::{FileIo, FileState};
+use super::pieces::WriteSeq;
+use super::runs::Parts;
+
+/// Chunks of one file that are synced at a time.
+const CHUNKS_AT_A_TIME: usize = 16;
+
+/// How often what a restarted chunkserver lost is written again within one sync: kernels do not restart faster than that.
+const MAX_ROUNDS: u32 = 8;
+
+/// What the chunkservers are asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Settle {
+    Sync,
+    /// As a sync, and nobody is writing the chunk any more.
+    HandBack,
+}
+
+/// Which metadata a sync waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Metadata {
+    All,
+    /// What it takes to find the bytes again: `fdatasync`.
+    ToFindBytes,
+}
+
+/// Up to which write a file is on stable storage.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SyncedUntil {
+    all: WriteSeq,
+    bytes: WriteSeq,
+}
+
+impl SyncedUntil {
+    fn of(self, metadata: Metadata) -> WriteSeq {
+        match metadata {
+            Metadata::All => self.all,
+            Metadata::ToFindBytes => self.bytes,
+        }
+    }
+
+    fn reached(&mut self, metadata: Metadata, write: WriteSeq) {
+        self.bytes = self.bytes.max(write);
+        if metadata == Metadata::All {
+            self.all = self.all.max(write);
+        }
+    }
+}
+
+impl FileIo {
+    /// `fsync`. Returns when every byte written before is on stable storage of every current replica, and the metadata at the
+    /// metaserver's.
+    ///
+    /// Many who call this at once are served by one round.
+    pub async fn sync(&self) -> Result<(), IoError> {
+        self.sync_with(Metadata::All).await
+    }
+
+    /// `fdatasync`: as [`Self::sync`], but the modification time may stay behind.
+    pub async fn sync_data(&self) -> Result<(), IoError> {
+        self.sync_with(Metadata::ToFindBytes).await
+    }
+
+    async fn sync_with(&self, metadata: Metadata) -> Result<(), IoError> {
+        let (target, errors) = {
+            let state = self.state.lock();
+            (state.pieces.last_seq(), state.errors.count())
+        };
+        let _turn = self.sync_turn.lock().await;
+        {
+            let state = self.state.lock();
+            let served = state.synced_until.of(metadata) >= target;
+            let idle = !state.is_dirty() && !state.acks.has_unsynced();
+            if (served || idle) && state.errors.count() == errors {
+                return Ok(());
+            }
+        }
+        let synced = self.settle(Settle::Sync, metadata).await?;
+        self.state.lock().synced_until.reached(metadata, synced);
+        self.error_since(errors)
+    }
+
+    /// The last open file that could write is closed: chunks that are synced are handed back now; the others later, in the
+    /// background, so that closing many small files does not cost a disk sync each.
+    pub async fn hand_back(&self) {
+        let ready = {
+            let state = self.state.lock();
+            !state.activity.discarded && !state.is_dirty() && !state.acks.has_unsynced() && state.acks.has_dirty()
+        };
+        if ready {
+            self.hand_back_all().await;
+        }
+    }
+
+    /// Hands back every chunk that this file's writes have made dirty, syncing it. Answers whether all went well; what did not
+    /// is done again later.
+    pub(super) async fn hand_back_all(&self) -> bool {
+        let _turn = self.sync_turn.lock().await;
+        match self.settle(Settle::HandBack, Metadata::All).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(inode = %self.inode, %error, "chunks could not be handed back; they stay dirty for now");
+                false
+            }
+        }
+    }
+
+    /// Rounds of draining, committing and settling, until nothing has been lost in between. Answers the last write in it.
+    async fn settle(&self, how: Settle, metadata: Metadata) -> Result<WriteSeq, IoError> {
+        let mut rounds = 0;
+        loop {
+            rounds += 1;
+            let target = self.drain().await;
+            let (committed, settled) = tokio::join!(self.commit_for(metadata), self.settle_chunks(how));
+            committed?;
+            match settled? {
+                None => return Ok(target),
+                Some(loss) if rounds >= MAX_ROUNDS => return Err(loss),
+                Some(_) => {}
+            }
+        }
+    }
+
+    async fn commit_for(&self, metadata: Metadata) -> Result<(), IoError> {
+        if metadata == Metadata::ToFindBytes && self.state.lock().metadata_is_enough() {
+            return Ok(());
+        }
+        self.commit(Reach::LastAcknowledged).await
+    }
+
+    /// Settles the chunks that need it. Answers a loss of bytes that are being written again.
+    async fn settle_chunks(&self, how: Settle) -> Result<Option<IoError>, IoError> {
+        // A truncate would take chunks away under our feet.
+        let _gate = self.gate.read().await;
+        let to_sync = {
+            let mut state = self.state.lock();
+            match how {
+                Settle::Sync => state.acks.begin_sync(),
+                Settle::HandBack => state.acks.begin_hand_back(),
+            }
+        };
+        let mut settling = Vec::with_capacity(to_sync.chunks.len());
+        for (index, handle) in to_sync.chunks.iter().copied() {
+            settling.push(self.settle_chunk(how, &to_sync, index, handle));
+        }
+        let results: Vec<_> = futures::stream::iter(settling).buffer_unordered(CHUNKS_AT_A_TIME).collect().await;
+        let losses: Result<Vec<Option<IoError>>, IoError> = results.into_iter().collect();
+        Ok(losses?.into_iter().flatten().next())
+    }
+
+    async fn settle_chunk(
+        &self,
+        how: Settle,
+        to_sync: &ToSync,
+        index: ChunkIndex,
+        handle: ChunkHandle,
+    ) -> Result<Option<IoError>, IoError> {
+        let done = match how {
+            Settle::Sync => self.chains.sync(index, handle).await,
+            Settle::HandBack => self.chains.hand_back(index, handle).await,
+        };
+        let mut state = self.state.lock();
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => {
+                state.acks.not_synced(index);
+                return Err(error);
+            }
+        };
+        match state.acks.synced(to_sync, index, done.as_ref().map(|done| &done.ack)) {
+            Outcome::Safe(parts) => {
+                self.let_go(&mut state, parts);
+                Ok(None)
+            }
+            Outcome::WriteAgain(server, parts) => {
+                tracing::warn!(%server, chunk = %handle, inode = %self.inode,
+                    "a chunkserver restarted before acknowledged bytes were synced: writing them again");
+                // Under the lock still: they must not be missing from all layers, nor come after newer ones.
+                self.write_again(&mut state, parts);
+                Ok(Some(IoError::LostUnsynced { inode: self.inode, index, handle, server }))
+            }
+            Outcome::Lost(server) => {
+                let error = IoError::LostUnsynced { inode: self.inode, index, handle, server };
+                tracing::error!(%error);
+                state.errors.record(error.clone());
+                let chunk = index.start()..index.start() + CHUNK_SIZE;
+                state.fetches.disown(&chunk);
+                self.shared.cache.cut(self.inode, chunk);
+                Err(error)
+            }
+        }
+    }
+
+    /// The next [`Self::drain`] sends them.
+    fn write_again(&self, state: &mut FileState, parts: Parts) {
+        let before = state.pieces.charged();
+        for (start, data) in parts {
+            state.pieces.put_under(start, &data);
+        }
+        self.shared.write_back.take(state.pieces.charged().saturating_sub(before));
+        self.activate(state);
+    }
+}
+
+impl FileState {
+    /// The metaserver knows enough to find every acknowledged byte.
+    fn metadata_is_enough(&self) -> bool {
+        !self.changes.grows() && self.committing.as_ref().is_none_or(|batch| !batch.grows())
+    }
+}
