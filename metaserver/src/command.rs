@@ -123,3 +123,6 @@ impl Command {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,3 +173,6 @@ fn check(entries: &[Entry]) -> Result<(), FsError> {
     valid &= rest.next() == Some(Tag::Other) && rest.next().is_none();
     if valid { Ok(()) } else { Err(FsError::InvalidArgument) }
 }
+
+#[cfg(test)]
+mod tests;

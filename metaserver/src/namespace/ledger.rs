@@ -89,3 +89,6 @@ fn delete_all(txn: &mut Txn<'_>, range: &keys::KeyRange) -> Result<(), StoreErro
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,3 +67,6 @@ pub fn apply(txn: &mut Txn<'_>, index: LogIndex, command: &Command) -> Result<Re
     }
     Ok(result)
 }
+
+#[cfg(test)]
+mod golden;
