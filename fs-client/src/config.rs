@@ -105,8 +105,18 @@ impl ClientConfig {
             "allow_other" => self.allow_other = true,
             "noallow_other" => self.allow_other = false,
             // For mount(8), systemd and their like; `x-…` options by their own convention.
-            "defaults" | "auto" | "noauto" | "_netdev" | "nofail" | "async" | "user" | "nouser" | "users" | "group"
-            | "default_permissions" | "nodiratime" => {}
+            "defaults"
+            | "auto"
+            | "noauto"
+            | "_netdev"
+            | "nofail"
+            | "async"
+            | "user"
+            | "nouser"
+            | "users"
+            | "group"
+            | "default_permissions"
+            | "nodiratime" => {}
             ignored if ignored.starts_with("x-") || ignored.starts_with("comment=") => {}
             other => return self.apply_value(other),
         }

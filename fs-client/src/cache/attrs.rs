@@ -5,9 +5,9 @@ use std::time::Duration;
 use cairn_proto::attr::Attr;
 use cairn_proto::ids::InodeId;
 
+use super::Valid;
 use super::clock::Moment;
 use super::lru::ShardedLru;
-use super::Valid;
 
 /// The newest attributes known of each inode.
 ///

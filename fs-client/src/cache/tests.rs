@@ -55,7 +55,11 @@ fn a_late_answer_never_replaces_a_newer_one() {
     assert_eq!(cache.get(InodeId(2), Moment::now(&clock)).unwrap().value.size, 50);
     cache.doubt(InodeId(2));
     assert!(cache.get(InodeId(2), Moment::now(&clock)).is_none());
-    assert_eq!(cache.learn(&attr(2, 8, 10), Moment::now(&clock)), Learned::Outdated, "doubted, yet still the newest seen");
+    assert_eq!(
+        cache.learn(&attr(2, 8, 10), Moment::now(&clock)),
+        Learned::Outdated,
+        "doubted, yet still the newest seen"
+    );
 }
 
 #[test]

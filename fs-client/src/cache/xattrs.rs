@@ -39,9 +39,8 @@ impl XattrCache {
 
     /// The outer `Option`: whether it is known.
     pub fn get(&self, inode: InodeId, name: &Name, as_of: LogIndex) -> Option<XattrValue> {
-        self.entries.with(&inode, |shard| {
-            shard.get(&inode).filter(|known| known.as_of == as_of)?.values.get(name).cloned()
-        })
+        self.entries
+            .with(&inode, |shard| shard.get(&inode).filter(|known| known.as_of == as_of)?.values.get(name).cloned())
     }
 
     /// Enters a value that was asked for when the inode was known to be at `as_of` or newer.

@@ -12,8 +12,7 @@ use cairn_proto::meta::NewNode;
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner,
     OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::answer::{Opened, Xattr};
@@ -100,9 +99,7 @@ impl Filesystem for FuseShim {
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         let (vfs, caller, name) = (self.vfs(), caller(request), name.to_owned());
         let new = NewInode { node: NewNode::Directory, mode, umask };
-        self.serve("mkdir", reply, async move {
-            vfs.make(caller, inode(parent), &name, new).await.map(Lookup::Found)
-        });
+        self.serve("mkdir", reply, async move { vfs.make(caller, inode(parent), &name, new).await.map(Lookup::Found) });
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -142,9 +139,11 @@ impl Filesystem for FuseShim {
 
     fn link(&self, _request: &Request, ino: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
         let (vfs, name) = (self.vfs(), new_name.to_owned());
-        self.serve("link", reply, async move {
-            vfs.link(inode(ino), inode(new_parent), &name).await.map(Lookup::Found)
-        });
+        self.serve(
+            "link",
+            reply,
+            async move { vfs.link(inode(ino), inode(new_parent), &name).await.map(Lookup::Found) },
+        );
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -269,14 +268,7 @@ impl Filesystem for FuseShim {
         });
     }
 
-    fn releasedir(
-        &self,
-        _request: &Request,
-        _ino: INodeNo,
-        handle: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
+    fn releasedir(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
         self.vfs.releasedir(DirHandle(handle.0));
         reply.ok();
     }
@@ -351,12 +343,18 @@ impl Filesystem for FuseShim {
         reply: ReplyEmpty,
     ) {
         let (vfs, caller) = (self.vfs(), caller(request));
-        self.serve("fallocate", reply, async move {
-            vfs.fallocate(caller, file(handle), offset, length, mode).await
-        });
+        self.serve("fallocate", reply, async move { vfs.fallocate(caller, file(handle), offset, length, mode).await });
     }
 
-    fn lseek(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+    fn lseek(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
         let vfs = self.vfs();
         self.serve("lseek", reply, async move {
             let whence = match whence {

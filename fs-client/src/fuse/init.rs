@@ -38,7 +38,10 @@ const REQUIRED: [InitFlags; 3] = [
 pub(super) fn negotiate(config: &mut KernelConfig) -> Result<(), std::io::Error> {
     for flag in REQUIRED {
         config.add_capabilities(flag).map_err(|missing| {
-            std::io::Error::new(std::io::ErrorKind::Unsupported, format!("the kernel's FUSE is too old: it lacks {missing:?}"))
+            std::io::Error::new(
+                std::io::ErrorKind::Unsupported,
+                format!("the kernel's FUSE is too old: it lacks {missing:?}"),
+            )
         })?;
     }
     for flag in WANTED {

@@ -129,7 +129,8 @@ impl MetaClient {
             tickets.push(over.session.ops.open().await);
         }
         let acked = over.session.ops.acked();
-        let named = |(ticket, mutation): (&Ticket, &Mutation)| NamedMutation { op: ticket.op(), mutation: mutation.clone() };
+        let named =
+            |(ticket, mutation): (&Ticket, &Mutation)| NamedMutation { op: ticket.op(), mutation: mutation.clone() };
         loop {
             let ops: Vec<NamedMutation> = tickets.iter().zip(mutations).map(named).collect();
             let call = async |rpc: MetaServiceClient, context| rpc.mutate(context, ops, acked).await;
@@ -181,7 +182,9 @@ impl MetaClient {
         let mut patience = self.patience("close_session");
         let over = patience.established().await?;
         let session = over.session.id;
-        patience.attempt(&over, async |rpc: MetaServiceClient, context| rpc.close_session(context, session).await).await?;
+        patience
+            .attempt(&over, async |rpc: MetaServiceClient, context| rpc.close_session(context, session).await)
+            .await?;
         Ok(())
     }
 

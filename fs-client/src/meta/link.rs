@@ -229,12 +229,18 @@ impl Keeper {
             }
         }
         let grant = self.call_open(rpc, None).await?;
+        let session = grant.session;
         self.replace_session(grant);
+        // A session holds nothing open when it is new; taking it up says what it should.
+        if !self.opens.held().is_empty() {
+            self.call_open(rpc, Some(session)).await?;
+        }
         Ok(())
     }
 
     async fn call_open(&self, rpc: &MetaServiceClient, resume: Option<SessionId>) -> Result<SessionGrant, Failure> {
-        let call = rpc.open_session(context(CALL_DEADLINE), self.config.info.clone(), resume, self.opens.held());
+        let open = if resume.is_some() { self.opens.held() } else { Vec::new() };
+        let call = rpc.open_session(context(CALL_DEADLINE), self.config.info.clone(), resume, open);
         timed(call, CALL_DEADLINE).await.map_err(Failure::Call)?.map_err(Failure::Refused)
     }
 

@@ -63,9 +63,10 @@ impl Opens {
         }
     }
 
-    /// The inodes held open, for a session that is taken up again.
+    /// The inodes held open, each as often as it may have been counted: for a session that is taken up again.
     pub fn held(&self) -> Vec<InodeId> {
-        self.state.lock().held.keys().copied().collect()
+        let state = self.state.lock();
+        state.held.iter().flat_map(|(&inode, hold)| std::iter::repeat_n(inode, hold.counted as usize)).collect()
     }
 
     /// Waits until there is something to release.
@@ -93,7 +94,7 @@ mod tests {
             opens.opened(inode);
         }
         opens.attempted(inode); // a repeated attempt of the second
-        assert_eq!(opens.held(), [inode]);
+        assert_eq!(opens.held(), [inode; 3]);
         opens.closed(inode, true);
         assert!(opens.take_batch().is_empty());
         opens.closed(inode, true);

@@ -95,7 +95,7 @@ mod tests {
     fn the_window_moves_past_what_nobody_waits_for() {
         let window = Arc::new(OpWindow::new(SessionId(7)));
         assert_eq!(window.acked(), 1);
-        let mut open = || window.open().now_or_never().unwrap();
+        let open = || window.open().now_or_never().unwrap();
         let (first, second, third) = (open(), open(), open());
         assert_eq!(second.op(), OpId { session: SessionId(7), seq: 2 });
         drop(second);

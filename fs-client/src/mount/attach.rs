@@ -43,7 +43,9 @@ pub(super) fn check(mountpoint: &Path) -> Result<PathBuf, MountError> {
         _ => MountError::BadMountpoint { path: path.clone(), source: error },
     })?;
     // Before the directory itself is asked for anything: what is mounted there may not answer.
-    if let Some(mount) = mountinfo::at(&real).filter(|mount| mount.kind == FS_TYPE || mount.source.starts_with("cairn#")) {
+    if let Some(mount) =
+        mountinfo::at(&real).filter(|mount| mount.kind == FS_TYPE || mount.source.starts_with("cairn#"))
+    {
         return Err(MountError::AlreadyMounted { path: real, source_name: mount.source });
     }
     match fs::metadata(&real) {
@@ -98,7 +100,13 @@ fn mount_as_root(device: &File, config: &MountConfig) -> io::Result<()> {
         options.push_str(",allow_other");
     }
     let source = source(config);
-    nix::mount::mount(Some(source.as_str()), &config.mountpoint, Some(FS_TYPE), flags(&config.client), Some(options.as_str()))?;
+    nix::mount::mount(
+        Some(source.as_str()),
+        &config.mountpoint,
+        Some(FS_TYPE),
+        flags(&config.client),
+        Some(options.as_str()),
+    )?;
     Ok(())
 }
 

@@ -23,7 +23,9 @@ pub enum MountError {
     DeadMount(PathBuf),
     #[error("{source_name} is already mounted at {}", path.display())]
     AlreadyMounted { path: PathBuf, source_name: String },
-    #[error("/dev/fuse cannot be opened; load the kernel module (`modprobe fuse`), and in a container pass the device in")]
+    #[error(
+        "/dev/fuse cannot be opened; load the kernel module (`modprobe fuse`), and in a container pass the device in"
+    )]
     NoFuse(#[source] io::Error),
     #[error(transparent)]
     Metaserver(#[from] StartError),

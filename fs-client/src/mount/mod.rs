@@ -150,7 +150,8 @@ pub enum RunError {
 }
 
 fn session_config(config: &MountConfig) -> MetaConfig {
-    let host = nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |host| host.to_string_lossy().into_owned());
+    let host =
+        nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |host| host.to_string_lossy().into_owned());
     MetaConfig {
         endpoint: config.metaserver.clone(),
         info: ClientInfo {

@@ -33,13 +33,7 @@ pub(super) struct Creation {
 
 impl Vfs {
     /// `mknod`, `mkdir`.
-    pub async fn make(
-        &self,
-        caller: Caller,
-        parent: InodeId,
-        name: &OsStr,
-        new: NewInode,
-    ) -> Result<Looked, VfsError> {
+    pub async fn make(&self, caller: Caller, parent: InodeId, name: &OsStr, new: NewInode) -> Result<Looked, VfsError> {
         let creation = Creation { exclusive: true, open: false };
         let (entry, asked) = self.create_entry(caller, parent, name, new, creation).await?;
         Ok(self.saw(entry.attr, asked))

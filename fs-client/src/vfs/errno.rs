@@ -69,6 +69,8 @@ fn contents(error: &IoError) -> i32 {
             io::MetaError::Refused(error) => refused(error),
             io::MetaError::Unreachable => libc::EIO,
         },
-        IoError::Unreadable { .. } | IoError::Unwritable { .. } | IoError::LostUnsynced { .. } | IoError::Closed => libc::EIO,
+        IoError::Unreadable { .. } | IoError::Unwritable { .. } | IoError::LostUnsynced { .. } | IoError::Closed => {
+            libc::EIO
+        }
     }
 }

@@ -35,9 +35,6 @@ mod space;
 mod statfs;
 mod xattr;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

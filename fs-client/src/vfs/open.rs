@@ -74,7 +74,12 @@ impl Vfs {
         let inode = opened.attr.inode;
         if opened.attr.kind != FileKind::File {
             self.meta.close_inode(inode);
-            return Err(if opened.attr.kind == FileKind::Directory { FsError::IsDirectory } else { FsError::Unsupported }.into());
+            return Err(if opened.attr.kind == FileKind::Directory {
+                FsError::IsDirectory
+            } else {
+                FsError::Unsupported
+            }
+            .into());
         }
         let keep_pages = self.saw_at_open(&opened.attr, asked);
         let access = Access::of_flags(flags);
