@@ -30,10 +30,10 @@ pub struct MetaserverConfig {
     pub copies: u8,
     /// Of a new cluster: permission bits of the root directory, in octal.
     pub root_mode: String,
-    /// Of a new cluster: owner of the root directory.
-    pub root_uid: u32,
-    /// Of a new cluster: group of the root directory.
-    pub root_gid: u32,
+    /// Of a new cluster: owner of the root directory; unless set, the user that runs the metaserver.
+    pub root_uid: Option<u32>,
+    /// Of a new cluster: group of the root directory; unless set, that of the metaserver.
+    pub root_gid: Option<u32>,
 
     /// Seconds of silence after which a client's session is given up, with its open files.
     pub session_term_s: u64,
@@ -72,8 +72,8 @@ impl Default for MetaserverConfig {
             health_listen: "0.0.0.0:7480".to_owned(),
             copies: 2,
             root_mode: "755".to_owned(),
-            root_uid: 0,
-            root_gid: 0,
+            root_uid: None,
+            root_gid: None,
             session_term_s: 15,
             heartbeat_ms: 1000,
             suspect_after_ms: 10_000,
@@ -147,7 +147,7 @@ pub struct RepairSettings {
 }
 
 impl MetaserverConfig {
-    /// Checks everything that can be checked without touching the machine.
+    /// Checks everything that can be checked without opening anything.
     pub fn check(self) -> Result<Settings, ConfigProblem> {
         let Self {
             data_dir,
@@ -190,7 +190,12 @@ impl MetaserverConfig {
             listen: parse_endpoint("listen", &listen)?,
             advertise: advertise.map(|text| parse_endpoint("advertise", &text)).transpose()?,
             health_listen: parse_health(health_listen)?,
-            new_cluster: NewCluster { policy, root_mode: parse_mode(root_mode)?, root_uid, root_gid },
+            new_cluster: NewCluster {
+                policy,
+                root_mode: parse_mode(root_mode)?,
+                root_uid: root_uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
+                root_gid: root_gid.unwrap_or_else(|| nix::unistd::getegid().as_raw()),
+            },
             session_term: Duration::from_secs(session_term_s),
             heartbeat: Duration::from_millis(heartbeat_ms),
             thresholds: Thresholds {

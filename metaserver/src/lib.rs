@@ -7,7 +7,7 @@
 //! | [`store`] | the materialised state: one ordered keyspace over an engine |
 //! | [`namespace`], [`command`] | the state machine: commands in, replies out |
 //! | [`raft`] | the log that carries the commands: durable, replicated, the truth |
-//! | [`state`] | both as the rest uses them: propose, read, give out ids |
+//! | [`node_log`], [`state`] | both as the rest uses them: propose, read, give out ids |
 //! | [`session`] | clients: who is there, what they hold open, when an unlinked file is freed |
 //! | [`cluster`] | chunkservers: registry, placement, membership, repair, reconciliation, garbage |
 //! | [`room`] | whether the disk has room for a mutation |
@@ -23,9 +23,10 @@ pub mod command;
 pub mod config;
 pub mod fsck;
 pub mod namespace;
-// pub mod raft;
+pub mod node_log;
+pub mod raft;
 pub mod room;
-// pub mod run;
+pub mod run;
 pub mod service;
 pub mod session;
 pub mod state;
@@ -38,4 +39,4 @@ mod testing;
 pub type Moment = std::time::Duration;
 
 pub use config::{ConfigProblem, MetaserverConfig};
-// pub use run::{Metaserver, StartError, run};
+pub use run::{Metaserver, RunError, StartError, run};

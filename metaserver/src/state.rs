@@ -110,6 +110,7 @@ impl State {
 pub fn refusal(error: NamespaceError) -> FsError {
     match error {
         NamespaceError::Refused(refusal) => refusal,
+        NamespaceError::Store(StoreError::NoSpace { .. }) => FsError::NoSpace,
         NamespaceError::Store(error) => {
             tracing::error!(%error, "the store cannot be read");
             FsError::Storage

@@ -46,13 +46,13 @@ pub enum MendError {
 pub async fn mend(cluster: &Cluster, job: &Job) -> Result<Mended, MendError> {
     let handle = job.handle;
     let bad = confirm(cluster, handle, &job.complaints).await;
-    let Some(_busy) = cluster.busy.begin(handle) else { return Ok(Mended::Busy) };
+    let Some(busy) = cluster.busy.begin(handle) else { return Ok(Mended::Busy) };
     let result = match cluster.chunk(handle) {
         Ok(Some(chunk)) => Mending { cluster, handle, chunk }.step(&bad).await,
         Ok(None) => Ok(Mended::Fine),
         Err(error) => Err(MendError::Metadata(handle, error)),
     };
-    drop(_busy);
+    drop(busy);
     strays::sweep(cluster, handle).map_err(|error| MendError::Metadata(handle, error))?;
     result
 }
@@ -134,7 +134,12 @@ impl Mending<'_> {
                 make_identical(self.cluster, id, &all).await?;
                 Ok(Mended::Progress { bytes: 0 })
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                // It may still be on its way, and must not overwrite what is written from now on.
+                let version = self.change(version, self.chunk.members.clone()).await?;
+                members::fence(self.cluster, self.handle, version, &self.chunk.members).await;
+                Err(error)
+            }
         }
     }
 
