@@ -1,0 +1,392 @@
+//! A whole metaserver, in this process, spoken to over the wire. The chunkservers here only register and beat; their data are
+//! played by nobody: what needs real copies is tested with real chunkservers, in `replicas.rs` and in the system tests.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cairn_metaserver::{Metaserver, MetaserverConfig, StartError};
+use cairn_proto::admin::{AdminServiceClient, ServerState};
+use cairn_proto::attr::{Credentials, SetAttr};
+use cairn_proto::chunk::ChunkLocation;
+use cairn_proto::cluster::{ClusterError, ClusterServiceClient, Heartbeat, Registration, Report, Space};
+use cairn_proto::error::FsError;
+use cairn_proto::ids::{BootId, ChunkIndex, ClusterId, InodeId, OpId, ServerId, SessionId};
+use cairn_proto::meta::{
+    ChunkExtent, ClientInfo, MetaServiceClient, Mutation, MutationReply, NamedMutation, NewNode, OpenMode,
+};
+use cairn_proto::name::Name;
+use cairn_proto::policy::PolicyChange;
+use cairn_proto::time::Timestamp;
+use cairn_proto::transport::{ConnectOptions, Endpoint, PeerKind, Reconnecting, Service};
+use tarpc::context::{self, Context};
+
+type Stub<Req, Resp> = Reconnecting<Req, Resp>;
+type Meta = MetaServiceClient<Stub<cairn_proto::meta::MetaServiceRequest, cairn_proto::meta::MetaServiceResponse>>;
+type Cluster = ClusterServiceClient<
+    Stub<cairn_proto::cluster::ClusterServiceRequest, cairn_proto::cluster::ClusterServiceResponse>,
+>;
+type Admin =
+    AdminServiceClient<Stub<cairn_proto::admin::AdminServiceRequest, cairn_proto::admin::AdminServiceResponse>>;
+
+fn config(dir: &Path) -> MetaserverConfig {
+    MetaserverConfig {
+        data_dir: dir.join("meta"),
+        listen: "127.0.0.1:0".into(),
+        health_listen: "127.0.0.1:0".into(),
+        session_term_s: 1,
+        ..MetaserverConfig::default()
+    }
+}
+
+/// Starts; after a stop the directory may still be locked for a moment.
+async fn start(config: MetaserverConfig) -> Metaserver {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Metaserver::start(config.clone()).await {
+            Ok(server) => return server,
+            Err(StartError::Open(error)) if Instant::now() < deadline => {
+                eprintln!("{error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn ctx() -> Context {
+    let mut context = context::current();
+    context.deadline = Instant::now() + Duration::from_secs(20);
+    context
+}
+
+/// A client of all three services, with a session.
+struct Client {
+    meta: Meta,
+    cluster: Cluster,
+    admin: Admin,
+    session: SessionId,
+    seq: u64,
+}
+
+impl Client {
+    async fn connect(endpoint: &Endpoint) -> Self {
+        let mut client = Self::without_session(endpoint);
+        client.session = client.open_session(None, vec![]).await.unwrap();
+        client
+    }
+
+    fn without_session(endpoint: &Endpoint) -> Self {
+        let options = |service| ConnectOptions::new(service, PeerKind::Client);
+        Self {
+            meta: Meta::from(Stub::new(endpoint.clone(), options(Service::Meta))),
+            cluster: Cluster::from(Stub::new(endpoint.clone(), options(Service::Cluster))),
+            admin: Admin::from(Stub::new(endpoint.clone(), options(Service::Admin))),
+            session: SessionId(0),
+            seq: 0,
+        }
+    }
+
+    async fn open_session(&self, resume: Option<SessionId>, open: Vec<InodeId>) -> Result<SessionId, FsError> {
+        let info = ClientInfo { host: "h".into(), mountpoint: "/mnt".into(), pid: 1, version: "0".into() };
+        Ok(self.meta.open_session(ctx(), info, resume, open).await.unwrap()?.session)
+    }
+
+    fn name_op(&mut self, mutation: Mutation) -> NamedMutation {
+        self.seq += 1;
+        NamedMutation { op: OpId { session: self.session, seq: self.seq }, mutation }
+    }
+
+    async fn repeat(&self, op: NamedMutation) -> Result<MutationReply, FsError> {
+        let mut results = self.meta.mutate(ctx(), vec![op], 0).await.unwrap()?;
+        assert_eq!(results.len(), 1);
+        results.remove(0)
+    }
+
+    async fn mutate(&mut self, mutation: Mutation) -> Result<MutationReply, FsError> {
+        let op = self.name_op(mutation);
+        self.repeat(op).await
+    }
+
+    async fn create(&mut self, name: &str) -> InodeId {
+        entry_of(self.mutate(create(InodeId::ROOT, name, NewNode::File, false)).await.unwrap())
+    }
+
+    async fn allocate(&mut self, inode: InodeId, count: u32) -> Result<Vec<ChunkLocation>, FsError> {
+        let reply = self.mutate(Mutation::AllocateChunks { inode, first: ChunkIndex(0), count }).await?;
+        match reply {
+            MutationReply::Chunks(chunks) => Ok(chunks),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A chunkserver that registers and reports nothing, at an address where nobody answers.
+    async fn register(&self, n: u128) -> ServerId {
+        let registration = registration(n);
+        let server = registration.server;
+        self.cluster.register(ctx(), registration).await.unwrap().unwrap();
+        self.cluster.report(ctx(), Report { server, chunks: vec![], last: true }).await.unwrap().unwrap();
+        server
+    }
+}
+
+fn registration(n: u128) -> Registration {
+    Registration {
+        server: ServerId(uuid::Uuid::from_u128(n)),
+        cluster: None,
+        name: format!("cs{n}"),
+        endpoint: format!("127.0.0.1:{n}").parse().unwrap(),
+        boot: BootId(1),
+        space: Space { total: 8 << 30, free: 6 << 30, used: 2 << 30 },
+        version: "0".into(),
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn create(parent: InodeId, entry: &str, node: NewNode, open: bool) -> Mutation {
+    let owner = Credentials { uid: 0, gid: 0 };
+    Mutation::Create { parent, name: name(entry), node, mode: 0o755, umask: 0, owner, exclusive: false, open }
+}
+
+fn unlink(entry: &str) -> Mutation {
+    Mutation::Unlink { parent: InodeId::ROOT, name: name(entry) }
+}
+
+fn entry_of(reply: MutationReply) -> InodeId {
+    match reply {
+        MutationReply::Entry { attr, .. } => attr.inode,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "{what} did not come about");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_survive_a_restart_and_a_retry_is_answered_not_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let mut client = Client::connect(server.endpoint()).await;
+    let file = client.create("a").await;
+    let op = client.name_op(unlink("b"));
+    client.create("b").await;
+    client.repeat(op.clone()).await.unwrap();
+    let (cluster, session) = (server.cluster(), client.session);
+    server.shutdown().await.unwrap();
+
+    let server = start(config(dir.path())).await;
+    assert_eq!(server.cluster(), cluster);
+    let mut again = Client::without_session(server.endpoint());
+    again.session = again.open_session(Some(session), vec![]).await.unwrap();
+    again.seq = client.seq;
+    assert_eq!(again.meta.lookup(ctx(), InodeId::ROOT, name("a")).await.unwrap().unwrap().inode, file);
+    assert_eq!(again.meta.lookup(ctx(), InodeId::ROOT, name("b")).await.unwrap(), Err(FsError::NotFound));
+    assert!(matches!(again.repeat(op).await, Ok(MutationReply::Removed { .. })));
+    assert_ne!(again.create("c").await, file);
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_done_in_order_and_each_on_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let mut client = Client::connect(server.endpoint()).await;
+    let entries = |client: &mut Client| {
+        let mut ops = vec![client.name_op(unlink("missing"))];
+        for n in 0..300 {
+            ops.push(client.name_op(create(InodeId::ROOT, &format!("f{n}"), NewNode::File, false)));
+            ops.push(client.name_op(unlink(&format!("f{n}"))));
+        }
+        ops
+    };
+    let ops = entries(&mut client);
+    let results = client.meta.mutate(ctx(), ops, 0).await.unwrap().unwrap();
+    assert_eq!(results[0], Err(FsError::NotFound));
+    assert_eq!(results.len(), 601);
+    assert!(results[1..].iter().all(Result::is_ok));
+    let other = NamedMutation { op: OpId { session: SessionId(77), seq: 1 }, mutation: unlink("x") };
+    let refused = client.meta.mutate(ctx(), vec![other], 0).await.unwrap();
+    assert_eq!(refused, Err(FsError::SessionUnknown(SessionId(77))));
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_file_outlives_its_name_and_not_its_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let mut client = Client::connect(server.endpoint()).await;
+    let watcher = Client::without_session(server.endpoint());
+    // Sessions from before the start would have this long to show themselves.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    client.session = client.open_session(None, vec![]).await.unwrap();
+    let created = entry_of(client.mutate(create(InodeId::ROOT, "created", NewNode::File, true)).await.unwrap());
+    let opened = client.create("opened").await;
+    client.meta.open(ctx(), client.session, opened, OpenMode { read: true, write: false }).await.unwrap().unwrap();
+    let closed = client.create("closed").await;
+    for entry in ["created", "opened", "closed"] {
+        client.mutate(unlink(entry)).await.unwrap();
+    }
+    let is_there =
+        async |inode: InodeId| watcher.meta.get_attr(ctx(), inode).await.unwrap() != Err(FsError::Stale(inode));
+    until("reaping what is closed", async || !is_there(closed).await).await;
+    assert!(is_there(created).await && is_there(opened).await);
+    client.meta.release(ctx(), client.session, vec![opened]).await.unwrap().unwrap();
+    until("reaping what was released", async || {
+        client.meta.keep_alive(ctx(), client.session).await.unwrap().unwrap();
+        !is_there(opened).await
+    })
+    .await;
+    assert!(is_there(created).await);
+    until("reaping what a silent session held", async || !is_there(created).await).await;
+    let gone = client.meta.keep_alive(ctx(), client.session).await.unwrap();
+    assert_eq!(gone, Err(FsError::SessionUnknown(client.session)));
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_sessions_reclaim_before_anything_is_reaped() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = MetaserverConfig { session_term_s: 3, ..config(dir.path()) };
+    let server = start(config.clone()).await;
+    let mut client = Client::connect(server.endpoint()).await;
+    let held = entry_of(client.mutate(create(InodeId::ROOT, "held", NewNode::File, true)).await.unwrap());
+    client.mutate(unlink("held")).await.unwrap();
+    let session = client.session;
+    drop(server);
+
+    let server = start(config).await;
+    let client = Client::without_session(server.endpoint());
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    client.open_session(Some(session), vec![held]).await.unwrap();
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        client.meta.keep_alive(ctx(), session).await.unwrap().unwrap();
+    }
+    assert!(client.meta.get_attr(ctx(), held).await.unwrap().is_ok());
+    client.meta.close_session(ctx(), session).await.unwrap().unwrap();
+    until("reaping", async || client.meta.get_attr(ctx(), held).await.unwrap() == Err(FsError::Stale(held))).await;
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_are_placed_committed_and_located() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let mut client = Client::connect(server.endpoint()).await;
+    let file = client.create("f").await;
+    assert_eq!(client.allocate(file, 1).await, Err(FsError::NoServers));
+    for n in 1..=3 {
+        client.register(n).await;
+    }
+    let chunks = client.allocate(file, 3).await.unwrap();
+    assert_eq!(chunks.len(), 3);
+    for chunk in &chunks {
+        assert_eq!(chunk.replicas.len(), 2);
+        assert_ne!(chunk.replicas[0].server, chunk.replicas[1].server);
+        assert!(chunk.replicas.iter().all(|replica| replica.up));
+    }
+    assert_eq!(client.allocate(file, 3).await.unwrap(), chunks);
+    let extent = ChunkExtent { index: ChunkIndex(1), handle: chunks[1].id.handle, length: 77, allocated: 4096 };
+    let size = (64 << 20) + 77;
+    let commit = Mutation::CommitWrite {
+        inode: file,
+        size,
+        mtime: Timestamp { secs: 5, nanos: 0 },
+        extents: vec![extent],
+        kill_suid_sgid: false,
+    };
+    client.mutate(commit).await.unwrap();
+    let opened = client.meta.open(ctx(), client.session, file, OpenMode { read: true, write: true }).await.unwrap();
+    let opened = opened.unwrap();
+    assert_eq!((opened.attr.size, opened.chunks.len(), opened.chunks[1].length), (size, 3, 77));
+
+    // A restarted metaserver knows the members, and where they were, but not that they are up.
+    server.shutdown().await.unwrap();
+    let server = start(config(dir.path())).await;
+    let client = Client::connect(server.endpoint()).await;
+    let located = client.meta.locate(ctx(), file, ChunkIndex(0), 3).await.unwrap().unwrap();
+    assert_eq!(located.iter().map(|c| c.id).collect::<Vec<_>>(), chunks.iter().map(|c| c.id).collect::<Vec<_>>());
+    assert_eq!(located[0].replicas[0].endpoint, chunks[0].replicas[0].endpoint);
+    assert!(located.iter().flat_map(|chunk| &chunk.replicas).all(|replica| !replica.up));
+    let info = client.admin.info(ctx(), file, 0).await.unwrap().unwrap();
+    assert_eq!((info.chunks.len(), info.path), (3, Some(vec![name("f")])));
+    assert!(info.chunks[0].names[0].starts_with("cs"));
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunkservers_are_checked_at_the_door() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let client = Client::connect(server.endpoint()).await;
+    let foreign = ClusterId::random();
+    let refused = client.cluster.register(ctx(), Registration { cluster: Some(foreign), ..registration(1) }).await;
+    assert_eq!(refused.unwrap(), Err(ClusterError::ForeignCluster { ours: server.cluster(), theirs: foreign }));
+    let heartbeat =
+        Heartbeat { server: registration(1).server, seq: 1, space: Space::default(), load: 0, changes: vec![] };
+    let unknown = client.cluster.heartbeat(ctx(), heartbeat.clone()).await.unwrap();
+    assert_eq!(unknown, Err(ClusterError::UnknownServer(registration(1).server)));
+    let id = client.register(1).await;
+    // Nobody answers at the old address: it was restarted elsewhere.
+    let moved = Registration { endpoint: "127.0.0.1:99".parse().unwrap(), ..registration(1) };
+    client.cluster.register(ctx(), moved).await.unwrap().unwrap();
+    client.cluster.goodbye(ctx(), id).await.unwrap().unwrap();
+    let status = client.admin.status(ctx()).await.unwrap().unwrap();
+    assert_eq!((status.servers.len(), status.servers[0].state), (1, ServerState::Stopped));
+    assert_eq!(status.sessions.len(), 1);
+    assert!(status.workers.iter().any(|worker| worker.name == "repair-1"));
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_reach_down_where_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let mut client = Client::connect(server.endpoint()).await;
+    let top = entry_of(client.mutate(create(InodeId::ROOT, "d", NewNode::Directory, false)).await.unwrap());
+    let below = entry_of(client.mutate(create(top, "e", NewNode::Directory, false)).await.unwrap());
+    let file = entry_of(client.mutate(create(below, "f", NewNode::File, false)).await.unwrap());
+    let copies = async |client: &Client, inode| client.admin.info(ctx(), inode, 0).await.unwrap().unwrap().policy.copies;
+    let change = |copies| PolicyChange { copies: Some(copies), durability: None };
+    client.admin.set_policy(ctx(), top, change(3), false).await.unwrap().unwrap();
+    assert_eq!((copies(&client, top).await, copies(&client, file).await), (3, 2));
+    client.admin.set_policy(ctx(), top, change(4), true).await.unwrap().unwrap();
+    assert_eq!((copies(&client, below).await, copies(&client, file).await), (4, 4));
+    let refused = client.admin.set_policy(ctx(), top, change(10), true).await.unwrap();
+    assert_eq!(refused, Err(FsError::InvalidArgument));
+    let path = vec![name("d"), name("e"), name("f")];
+    assert_eq!(client.admin.resolve(ctx(), path).await.unwrap(), Ok(file));
+    assert!(client.admin.checkpoint(ctx()).await.unwrap().unwrap().0 > 0);
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_cluster_is_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let mut client = Client::connect(server.endpoint()).await;
+    for n in 0..20 {
+        client.create(&format!("f{n}")).await;
+    }
+    client.mutate(Mutation::SetAttr { inode: InodeId::ROOT, set: SetAttr::default() }).await.unwrap();
+    let (mut resume, mut pages, mut inodes) = (None, 0, 0);
+    loop {
+        let page = client.admin.fsck(ctx(), true, resume).await.unwrap().unwrap();
+        assert_eq!(page.findings, []);
+        pages += 1;
+        inodes += page.inodes_checked;
+        resume = page.resume;
+        if resume.is_none() {
+            break;
+        }
+    }
+    assert!(pages >= 3 && inodes >= 21, "{pages} pages, {inodes} inodes");
+    server.shutdown().await.unwrap();
+}

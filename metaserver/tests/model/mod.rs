@@ -1,0 +1,225 @@
+//! A second namespace, as simple as it can be: maps in memory, nothing stored that can be counted, no bounds.
+//!
+//! It is the definition of what is right that the state machine is tested against, written from POSIX and from what Linux's
+//! local filesystems do, and shares no code with it but the types of the wire.
+
+mod acl;
+mod attrs;
+mod chunks;
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cairn_metaserver::command::{Body, Command, Decided, Internal};
+use cairn_metaserver::namespace::Reply;
+use cairn_proto::attr::{Attr, FileKind};
+use cairn_proto::error::FsError;
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, LogIndex, ServerId};
+use cairn_proto::meta::Mutation;
+use cairn_proto::name::Name;
+use cairn_proto::policy::Policy;
+use cairn_proto::time::Timestamp;
+
+pub type Answer = Result<Reply, FsError>;
+
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub nodes: BTreeMap<InodeId, Node>,
+    pub garbage: BTreeMap<ChunkHandle, (ChunkVersion, Vec<ServerId>)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub kind: FileKind,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub rdev: u32,
+    pub target: Vec<u8>,
+    pub size: u64,
+    pub atime: Timestamp,
+    pub mtime: Timestamp,
+    pub ctime: Timestamp,
+    pub btime: Timestamp,
+    pub policy: Policy,
+    pub entries: BTreeMap<Name, InodeId>,
+    pub xattrs: BTreeMap<Name, Vec<u8>>,
+    pub chunks: BTreeMap<ChunkIndex, Piece>,
+}
+
+/// A chunk in its place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    pub handle: ChunkHandle,
+    pub version: ChunkVersion,
+    pub members: Vec<ServerId>,
+    pub target: u8,
+    pub length: u32,
+    pub allocated: u32,
+    pub trimmed_at: Option<u32>,
+}
+
+impl Model {
+    pub fn new(mode: u32, uid: u32, gid: u32, policy: Policy, at: Timestamp) -> Self {
+        let root = Node { mode, uid, gid, ..Node::new(FileKind::Directory, policy, at) };
+        Self { nodes: BTreeMap::from([(InodeId::ROOT, root)]), garbage: BTreeMap::new() }
+    }
+
+    pub fn apply(&mut self, command: &Command) -> Answer {
+        match &command.body {
+            Body::Mutation { mutation, decided } => self.mutate(command.at, mutation, decided),
+            Body::Internal(internal) => self.internal(internal),
+        }
+    }
+
+    fn mutate(&mut self, at: Timestamp, mutation: &Mutation, decided: &Decided) -> Answer {
+        match mutation {
+            Mutation::Create { .. } => self.create(at, mutation, decided),
+            Mutation::Link { inode, parent, name } => self.link(at, *inode, *parent, name),
+            Mutation::Unlink { parent, name } => self.unlink(at, *parent, name),
+            Mutation::Rmdir { parent, name } => self.rmdir(at, *parent, name),
+            Mutation::Rename { parent, name, new_parent, new_name, mode } => {
+                self.rename(at, (*parent, name), (*new_parent, new_name), *mode)
+            }
+            Mutation::SetAttr { inode, set } => self.set_attr(at, *inode, set),
+            Mutation::SetXattr { inode, name, value, mode, clear_sgid } => {
+                self.set_xattr(at, *inode, name, value, *mode, *clear_sgid)
+            }
+            Mutation::RemoveXattr { inode, name } => self.remove_xattr(at, *inode, name),
+            Mutation::AllocateChunks { inode, first, count } => self.allocate(*inode, *first, *count, decided),
+            Mutation::CommitWrite { inode, size, mtime, extents, kill_suid_sgid } => {
+                self.commit_write(at, *inode, *size, *mtime, extents, *kill_suid_sgid)
+            }
+            Mutation::ClearTrim { inode, index, handle, trimmed_at } => {
+                self.clear_trim(*inode, *index, *handle, *trimmed_at)
+            }
+            Mutation::ReplaceFailed { inode, index, handle, version, failed } => {
+                self.replace_failed(*inode, *index, *handle, *version, failed, decided)
+            }
+            Mutation::SetPolicy { inode, change } => self.set_policy(at, *inode, *change),
+            Mutation::TouchAtime { inode, atime } => self.touch_atime(*inode, *atime),
+        }
+    }
+
+    fn internal(&mut self, internal: &Internal) -> Answer {
+        match internal {
+            Internal::Reap { inodes } => {
+                let gone: Vec<_> = inodes.iter().copied().filter(|&id| self.is_orphan(id)).collect();
+                let mut reaped = Vec::new();
+                for id in gone {
+                    if let Some(node) = self.nodes.remove(&id) {
+                        node.chunks.into_values().for_each(|piece| self.discard(piece));
+                        reaped.push(id);
+                    }
+                }
+                Ok(Reply::Reaped { gone: reaped, more: false })
+            }
+            Internal::DropGarbage { handles } => {
+                handles.iter().for_each(|handle| drop(self.garbage.remove(handle)));
+                Ok(Reply::Done)
+            }
+            Internal::SetMembers { handle, expect, next, members } => {
+                self.set_members(*handle, *expect, *next, members)
+            }
+            Internal::CreateCluster { .. } => Err(FsError::Exists),
+            other => unreachable!("not generated: {other:?}"),
+        }
+    }
+
+    pub fn is_orphan(&self, id: InodeId) -> bool {
+        self.nodes.contains_key(&id) && self.nlink(id) == 0
+    }
+
+    pub fn orphans(&self) -> BTreeSet<InodeId> {
+        self.nodes.keys().copied().filter(|&id| self.is_orphan(id)).collect()
+    }
+
+    /// Counted anew each time.
+    pub fn nlink(&self, id: InodeId) -> u32 {
+        let names = self.nodes.values().flat_map(|node| node.entries.values()).filter(|&&entry| entry == id).count();
+        let node = &self.nodes[&id];
+        if node.kind != FileKind::Directory {
+            return names as u32;
+        }
+        let subdirectories = node.entries.values().filter(|entry| self.is_directory(**entry)).count();
+        if names > 0 || id == InodeId::ROOT { 2 + subdirectories as u32 } else { 0 }
+    }
+
+    pub fn attr(&self, id: InodeId) -> Attr {
+        let node = &self.nodes[&id];
+        Attr {
+            inode: id,
+            kind: node.kind,
+            mode: node.mode,
+            nlink: self.nlink(id),
+            uid: node.uid,
+            gid: node.gid,
+            rdev: node.rdev,
+            size: match node.kind {
+                FileKind::Directory => 4096,
+                FileKind::Symlink => node.target.len() as u64,
+                _ => node.size,
+            },
+            allocated: node.chunks.values().map(|piece| u64::from(piece.allocated)).sum(),
+            atime: node.atime,
+            mtime: node.mtime,
+            ctime: node.ctime,
+            btime: node.btime,
+            has_xattrs: !node.xattrs.is_empty(),
+            changed_at: LogIndex(0),
+        }
+    }
+
+    fn is_directory(&self, id: InodeId) -> bool {
+        self.nodes[&id].kind == FileKind::Directory
+    }
+
+    fn node(&self, id: InodeId) -> Result<&Node, FsError> {
+        self.nodes.get(&id).ok_or(FsError::Stale(id))
+    }
+
+    fn node_mut(&mut self, id: InodeId) -> &mut Node {
+        self.nodes.get_mut(&id).expect("it was looked up before")
+    }
+
+    fn directory(&self, id: InodeId) -> Result<&Node, FsError> {
+        let node = self.node(id)?;
+        if node.kind == FileKind::Directory { Ok(node) } else { Err(FsError::NotDirectory) }
+    }
+
+    fn file(&self, id: InodeId) -> Result<&Node, FsError> {
+        let node = self.node(id)?;
+        match node.kind {
+            FileKind::File => Ok(node),
+            FileKind::Directory => Err(FsError::IsDirectory),
+            _ => Err(FsError::InvalidArgument),
+        }
+    }
+}
+
+impl Node {
+    fn new(kind: FileKind, policy: Policy, at: Timestamp) -> Self {
+        Self {
+            kind,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            target: Vec::new(),
+            size: 0,
+            atime: at,
+            mtime: at,
+            ctime: at,
+            btime: at,
+            policy,
+            entries: BTreeMap::new(),
+            xattrs: BTreeMap::new(),
+            chunks: BTreeMap::new(),
+        }
+    }
+
+    fn touch_contents(&mut self, at: Timestamp) {
+        self.mtime = at;
+        self.ctime = at;
+    }
+}
