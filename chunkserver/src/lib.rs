@@ -1,6 +1,21 @@
 //! The CairnFS chunkserver: keeps copies of chunks, takes writes and passes them down the chain, answers reads.
 //!
-//! [`store`] is the chunks of one data directory.
+//! From the bottom up: [`store`] is the chunks of one data directory; [`replication`] is what servers do together;
+//! [`service`] answers requests; [`heartbeat`] tells the metaservers what is here, and carries out their orders; [`server`]
+//! puts it all together as a daemon that an embedding process can start and stop.
 
+pub mod config;
 pub mod failpoint;
+pub mod heartbeat;
+mod load;
+pub mod replication;
+pub mod server;
+pub mod service;
 pub mod store;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{ChunkserverConfig, ConfigProblem, Settings};
+pub use server::{Chunkserver, RunError, run};

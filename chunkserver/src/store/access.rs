@@ -140,7 +140,11 @@ fn check_not_fenced(id: ChunkId, have: ChunkVersion) -> Result<(), ChunkError> {
 
 /// Turns down a caller who means another version than the copy's.
 pub(super) fn check_version(files: &ChunkFiles, id: ChunkId) -> Result<(), ChunkError> {
-    let have = files.id().version;
+    check_same_version(id, files.id().version)
+}
+
+/// The same for a version that is known otherwise.
+pub fn check_same_version(id: ChunkId, have: ChunkVersion) -> Result<(), ChunkError> {
     check_not_fenced(id, have)?;
     if have < id.version {
         return Err(ChunkError::VersionStale { handle: id.handle, asked: id.version, have });

@@ -1,5 +1,6 @@
 //! A copy that is being fetched from elsewhere: written beside the chunks, and moved among them once it is whole.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ impl Store {
     pub async fn receive(&self, id: ChunkId) -> Result<Incoming, ChunkError> {
         let shared = self.shared.clone();
         blocking(move || {
-            let fail = |e: &std::io::Error| disk_error("create a copy", Some(id.handle), e);
+            let fail = |e: &io::Error| disk_error("create a copy", Some(id.handle), e);
             shared.make_dir(id.handle).map_err(|e| fail(&e))?;
             let (header_path, data_path) = shared.layout.temporary(id.handle, shared.next_copy());
             let header = shared.disk.open(&header_path, OpenMode::New).map_err(|e| fail(&e))?;
@@ -128,21 +129,30 @@ impl TemporaryFiles {
 
     /// The old header goes, the new data comes, the new header comes: dying in between leaves no copy, never a mixed one.
     fn replace(&self, stat: ChunkStat) -> Result<ChunkStat, ChunkError> {
-        let Shared { disk, layout, index, changes, damage, .. } = &*self.shared;
+        let Shared { index, changes, damage, .. } = &*self.shared;
         let handle = self.id.handle;
-        if index.remove(handle).is_some() {
-            let removed = disk.remove(&layout.header(handle)).and_then(|()| disk.sync_dir(&layout.dir(handle)));
-            removed.map_err(|e| self.fail(&e))?;
+        let moved = self.move_files(index.get(handle).is_some());
+        match &moved {
+            Ok(()) => drop(index.put(index::Entry { stat, scanned: true })),
+            Err(_) => drop(index.remove(handle)),
         }
-        changes.touch(handle);
         damage.forget(handle);
-        disk.rename(&self.data_path, &layout.data(handle)).map_err(|e| self.fail(&e))?;
-        disk.rename(&self.header_path, &layout.header(handle)).map_err(|e| self.fail(&e))?;
-        index.put(index::Entry { stat, scanned: true });
-        Ok(stat)
+        changes.touch(handle);
+        moved.map(|()| stat).map_err(|e| self.fail(&e))
     }
 
-    fn fail(&self, error: &std::io::Error) -> ChunkError {
+    fn move_files(&self, replaces: bool) -> io::Result<()> {
+        let Shared { disk, layout, .. } = &*self.shared;
+        let handle = self.id.handle;
+        if replaces {
+            disk.remove(&layout.header(handle))?;
+            disk.sync_dir(&layout.dir(handle))?;
+        }
+        disk.rename(&self.data_path, &layout.data(handle))?;
+        disk.rename(&self.header_path, &layout.header(handle))
+    }
+
+    fn fail(&self, error: &io::Error) -> ChunkError {
         disk_error("write a copy", Some(self.id.handle), error)
     }
 }

@@ -1,6 +1,6 @@
 //! Operations on the bytes of chunks.
 
-use cairn_proto::chunk::{BlockSum, ChunkId};
+use cairn_proto::chunk::{BLOCK_SIZE, ChunkId};
 use cairn_proto::chunkserver::{BlockTable, ReadReply, ReadRequest, VerifyReport};
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::ChunkHandle;
@@ -82,13 +82,15 @@ impl Store {
         Ok(files.report(damaged, blocks))
     }
 
-    /// A block's bytes as they are, their sum, and whether that is the sum they should have.
-    pub async fn examine(&self, handle: ChunkHandle, block: u32) -> Result<(Vec<u8>, BlockSum, bool), ChunkError> {
+    /// Blocks in doubt after a crash, ascending.
+    pub async fn doubts(&self, handle: ChunkHandle) -> Result<Vec<u32>, ChunkError> {
         let (_live, files) = self.for_reading(handle).await?;
-        blocking(move || {
-            let (bytes, matches) = files.examine(block)?;
-            Ok((bytes.to_vec(), BlockSum::of(&bytes), matches))
-        })
-        .await
+        Ok(files.doubts())
+    }
+
+    /// A block's bytes as they are, and whether they match their sum.
+    pub async fn examine(&self, handle: ChunkHandle, block: u32) -> Result<([u8; BLOCK_SIZE], bool), ChunkError> {
+        let (_live, files) = self.for_reading(handle).await?;
+        blocking(move || files.examine(block)).await
     }
 }

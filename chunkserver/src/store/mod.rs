@@ -38,7 +38,7 @@ use cairn_proto::cluster::Space;
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::{ChunkHandle, ClusterId, ServerId};
 
-pub use access::LockedRange;
+pub use access::{LockedRange, check_same_version};
 use changes::Feed;
 pub use chunk::Piece;
 use damage::DamageLog;
@@ -49,6 +49,7 @@ use live::LiveChunks;
 pub use load::{LoadError, LoadReport};
 use shared::Shared;
 use space::SpaceGauge;
+pub use table::blocks_of;
 
 /// What a store allows itself.
 #[derive(Clone, Copy, Debug)]

@@ -125,6 +125,11 @@ impl ChunkFiles {
         table.trimmed()
     }
 
+    /// Blocks in doubt, ascending.
+    pub fn doubts(&self) -> Vec<u32> {
+        self.known.lock().doubts.keys().copied().collect()
+    }
+
     pub fn is_in_doubt(&self, block: u32) -> bool {
         self.known.lock().doubts.contains_key(&block)
     }
