@@ -179,7 +179,12 @@ impl MetaserverConfig {
         }
         at_least("session_term_s", session_term_s, 1, "a term has at least a second")?;
         at_least("heartbeat_ms", heartbeat_ms, 10, "at least 10 ms lie between heartbeats")?;
-        at_least("suspect_after_ms", suspect_after_ms, 2 * heartbeat_ms, "one lost heartbeat is no reason for suspicion")?;
+        at_least(
+            "suspect_after_ms",
+            suspect_after_ms,
+            2 * heartbeat_ms,
+            "one lost heartbeat is no reason for suspicion",
+        )?;
         at_least("dead_after_ms", dead_after_ms, suspect_after_ms, "suspicion comes before death")?;
         at_least("repair_concurrency", repair_concurrency as u64, 1, "repair needs at least one")?;
         at_least("census_interval_s", census_interval_s, 1, "a census needs a second between passes")?;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::LogIndex;
+use tokio::task::coop::unconstrained;
 
 use crate::command::{Command, CommandError};
 use crate::namespace::{self, Reply};
@@ -42,7 +43,9 @@ pub struct NodeLog {
 #[async_trait]
 impl Log for NodeLog {
     async fn propose(&self, command: Command) -> Result<Answer, FsError> {
-        let answer = self.node.propose(Bytes::from(command.encode())).await.map_err(refusal)?;
+        // A task that has used up its budget would be told to come back later, and those that come back come in another order.
+        let proposed = unconstrained(self.node.propose(Bytes::from(command.encode())));
+        let answer = proposed.await.map_err(refusal)?;
         postcard::from_bytes(&answer).map_err(|error| {
             tracing::error!(%error, "an answer of the state machine does not decode");
             FsError::Storage

@@ -69,7 +69,10 @@ impl State {
     }
 
     /// Reads between two commits. Commits wait meanwhile: look up, do not linger.
-    pub fn read<T, E: Into<NamespaceError>>(&self, query: impl FnOnce(&dyn Read) -> Result<T, E>) -> Result<T, FsError> {
+    pub fn read<T, E: Into<NamespaceError>>(
+        &self,
+        query: impl FnOnce(&dyn Read) -> Result<T, E>,
+    ) -> Result<T, FsError> {
         let view = self.log.keyspace().view();
         query(&view).map_err(|error| refusal(error.into()))
     }
@@ -117,4 +120,3 @@ pub fn refusal(error: NamespaceError) -> FsError {
         }
     }
 }
-

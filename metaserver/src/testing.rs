@@ -245,16 +245,8 @@ impl World {
         });
         let client = ClientInfo { host: "h".into(), mountpoint: "/m".into(), pid: 1, version: "0".into() };
         let session = clients.open(client).await.unwrap();
-        let world = Self {
-            clock,
-            state,
-            clients,
-            cluster,
-            peers,
-            session,
-            seq: Mutex::new(0),
-            beats: Mutex::default(),
-        };
+        let world =
+            Self { clock, state, clients, cluster, peers, session, seq: Mutex::new(0), beats: Mutex::default() };
         for n in 1..=servers {
             world.join(server(n)).await;
         }

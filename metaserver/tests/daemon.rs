@@ -353,7 +353,8 @@ async fn policies_reach_down_where_asked() {
     let top = entry_of(client.mutate(create(InodeId::ROOT, "d", NewNode::Directory, false)).await.unwrap());
     let below = entry_of(client.mutate(create(top, "e", NewNode::Directory, false)).await.unwrap());
     let file = entry_of(client.mutate(create(below, "f", NewNode::File, false)).await.unwrap());
-    let copies = async |client: &Client, inode| client.admin.info(ctx(), inode, 0).await.unwrap().unwrap().policy.copies;
+    let copies =
+        async |client: &Client, inode| client.admin.info(ctx(), inode, 0).await.unwrap().unwrap().policy.copies;
     let change = |copies| PolicyChange { copies: Some(copies), durability: None };
     client.admin.set_policy(ctx(), top, change(3), false).await.unwrap().unwrap();
     assert_eq!((copies(&client, top).await, copies(&client, file).await), (3, 2));

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::Moment;
 use cairn_proto::ids::ChunkHandle;
 use parking_lot::Mutex;
-use crate::Moment;
 
 /// Candidates for reconciliation: at most one entry for each copy that was reported dirty. Whoever finds that no member's copy
 /// is dirty any more [settles](DirtyChunks::settled) the entry.

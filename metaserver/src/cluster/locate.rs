@@ -1,14 +1,13 @@
 //! Where the chunks of a file are, as clients are told: durable membership with addresses filled in.
 
-
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkIndex, InodeId};
 
 use super::Cluster;
 use super::registry::Registry;
-use crate::namespace::{ChunkView, query};
 use crate::Moment;
+use crate::namespace::{ChunkView, query};
 
 /// The chunks among `count` places of a file from `first`.
 ///

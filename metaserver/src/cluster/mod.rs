@@ -41,10 +41,10 @@ use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ServerId};
 use cairn_runtime::clock::Clock;
 
+use crate::Moment;
 use crate::namespace::chunk::Chunk;
 use crate::namespace::query;
 use crate::state::State;
-use crate::Moment;
 use busy::Busy;
 use orders::Orders;
 use peers::Peers;

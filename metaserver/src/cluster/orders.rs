@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use crate::Moment;
 use cairn_proto::cluster::Order;
 use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId};
 use parking_lot::Mutex;
-use crate::Moment;
 
 /// Copies in the orders of one heartbeat's reply at most. Deleting is cheap but not free, and readers come first.
 pub const MAX_DELETES_PER_HEARTBEAT: usize = 512;

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn the_free_and_idle_get_more() {
-        let all = [candidate(1, 10 * GIB, 0), candidate(2, GIB, 0), candidate(3, 10 * GIB, 99), candidate(4, 10 * GIB, 0)];
+        let all =
+            [candidate(1, 10 * GIB, 0), candidate(2, GIB, 0), candidate(3, 10 * GIB, 99), candidate(4, 10 * GIB, 0)];
         let mut rng = StdRng::seed_from_u64(7);
         let mut counts: HashMap<ServerId, u32> = HashMap::new();
         for _ in 0..3000 {

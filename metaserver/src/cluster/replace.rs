@@ -158,13 +158,7 @@ fn as_command(cluster: &Cluster, origin: Origin, report: FailedWrite, survivors:
     Command::mutation(origin, cluster.state.wall(), mutation, Decided::Survivors(survivors))
 }
 
-fn log_outcome(
-    cluster: &Cluster,
-    handle: ChunkHandle,
-    version: ChunkVersion,
-    before: &[ServerId],
-    after: &[ServerId],
-) {
+fn log_outcome(cluster: &Cluster, handle: ChunkHandle, version: ChunkVersion, before: &[ServerId], after: &[ServerId]) {
     for &server in before.iter().filter(|server| !after.contains(server)) {
         cluster.accusations.clear(handle, server);
         let name = cluster.registry.name(server);

@@ -50,7 +50,12 @@ pub fn judge(server: ServerId, copy: Copy, at: Circumstances<'_>) -> Verdict {
 }
 
 /// Judges one reported copy, and orders it deleted where it is garbage.
-pub fn judge_reported(cluster: &Cluster, server: ServerId, handle: ChunkHandle, copy: Copy) -> Result<Verdict, FsError> {
+pub fn judge_reported(
+    cluster: &Cluster,
+    server: ServerId,
+    handle: ChunkHandle,
+    copy: Copy,
+) -> Result<Verdict, FsError> {
     // The order matters: a repair that starts after the first look shows in the record of the second only by its end.
     let busy = cluster.busy.contains(handle);
     let chunk = cluster.chunk(handle)?;

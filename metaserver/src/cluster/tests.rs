@@ -44,7 +44,8 @@ async fn repair(world: &World) {
 }
 
 fn versions(world: &World, handle: ChunkHandle, servers: &[u128]) -> Vec<Option<u32>> {
-    let version = |&n: &u128| world.peers.with(server(n), |fake| fake.copies.get(&handle).map(|stat| stat.id.version.0));
+    let version =
+        |&n: &u128| world.peers.with(server(n), |fake| fake.copies.get(&handle).map(|stat| stat.id.version.0));
     servers.iter().map(version).collect()
 }
 
@@ -212,10 +213,10 @@ async fn a_busy_chunk_is_not_handed_out() {
     assert_eq!(locate(&world.cluster, inode, ChunkIndex(0), 1), Err(FsError::ChunkBusy(handle)));
     drop(guard);
     let location = &locate(&world.cluster, inode, ChunkIndex(0), 1).unwrap()[0];
-    assert_eq!(location.replicas.iter().map(|r| (r.server, r.up)).collect::<Vec<_>>(), [
-        (server(1), true),
-        (server(2), true)
-    ]);
+    assert_eq!(
+        location.replicas.iter().map(|r| (r.server, r.up)).collect::<Vec<_>>(),
+        [(server(1), true), (server(2), true)]
+    );
 }
 
 #[tokio::test]

@@ -53,12 +53,6 @@ fn empty() -> FsckPage {
 }
 
 /// Something wrong with a copy of a chunk.
-fn finding(
-    kind: &str,
-    inode: Option<InodeId>,
-    chunk: ChunkHandle,
-    server: Option<ServerId>,
-    what: String,
-) -> Finding {
+fn finding(kind: &str, inode: Option<InodeId>, chunk: ChunkHandle, server: Option<ServerId>, what: String) -> Finding {
     Finding { kind: kind.to_owned(), inode, chunk: Some(chunk), server, what }
 }

@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::Moment;
 use cairn_proto::admin::SessionStatus;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::SessionId;
 use cairn_proto::meta::ClientInfo;
 use parking_lot::Mutex;
-use crate::Moment;
 
 /// The sessions of this metaserver.
 #[derive(Debug)]

@@ -92,8 +92,7 @@ impl Mending<'_> {
         let now = self.cluster.now();
         let view = |&server: &ServerId| self.cluster.registry.member(server, self.handle, now);
         let views: Vec<_> = self.chunk.members.iter().map(view).collect();
-        let case =
-            Case { target: usize::from(self.chunk.target), length: self.chunk.length, members: &views, bad };
+        let case = Case { target: usize::from(self.chunk.target), length: self.chunk.length, members: &views, bad };
         match plan(case) {
             Plan::Nothing | Plan::Wait | Plan::Unavailable => Ok(Mended::Fine),
             Plan::Shrink(enough) => self.shrink(enough).await,
@@ -122,7 +121,9 @@ impl Mending<'_> {
                 tracing::info!(handle = %self.handle, server, "a bad copy was made anew");
                 Ok(Mended::Progress { bytes })
             }
-            Err(MendError::NoSource { last: PeerError::Refused(ChunkError::NoSpace | ChunkError::Disk(_)), .. }) => {
+            Err(MendError::NoSource {
+                last: PeerError::Refused(ChunkError::NoSpace | ChunkError::Disk(_)), ..
+            }) => {
                 // It cannot be made good there. The next step finds another server.
                 let without = self.chunk.members.iter().copied().filter(|&member| member != bad).collect();
                 self.change(version, without).await?;

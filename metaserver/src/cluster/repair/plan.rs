@@ -30,7 +30,10 @@ pub enum Plan {
     /// These are enough; the other members may go.
     Shrink(Vec<ServerId>),
     /// The copy of a member is made anew, from one of the others.
-    Refresh { bad: ServerId, good: Vec<ServerId> },
+    Refresh {
+        bad: ServerId,
+        good: Vec<ServerId>,
+    },
     /// One more copy is needed.
     Add(Addition),
 }
@@ -70,7 +73,8 @@ pub fn plan(case: Case<'_>) -> Plan {
     }
     let dirty = good.iter().any(|member| member.copy.is_some_and(|copy| copy.state == ChunkState::Dirty));
     let all = || case.members.iter().map(|member| member.server);
-    let not_lost = || case.members.iter().filter(|member| member.standing != Standing::Lost).map(|member| member.server);
+    let not_lost =
+        || case.members.iter().filter(|member| member.standing != Standing::Lost).map(|member| member.server);
     let enough_without_lost = good.len() + 1 >= case.target;
     Plan::Add(Addition {
         good: ids(&good),
