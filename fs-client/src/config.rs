@@ -12,6 +12,11 @@ use crate::vfs::VfsOptions;
 
 const MIB: u64 = 1 << 20;
 
+/// Options that begin like this are others' business: those of `mount` by its own convention, and those that the kernel shows in
+/// the mount table, which come back with a remount.
+const IGNORED_PREFIXES: [&str; 8] =
+    ["x-", "comment=", "user_id=", "group_id=", "fsname=", "subtype=", "max_read=", "blksize="];
+
 /// Settings of a client, as in its configuration file. Each can also be given to `mount` with `-o key=value`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -117,7 +122,7 @@ impl ClientConfig {
             | "group"
             | "default_permissions"
             | "nodiratime" => {}
-            ignored if ignored.starts_with("x-") || ignored.starts_with("comment=") => {}
+            ignored if IGNORED_PREFIXES.iter().any(|prefix| ignored.starts_with(prefix)) => {}
             other => return self.apply_value(other),
         }
         Ok(())
@@ -215,7 +220,7 @@ mod tests {
         config.apply_options("defaults,_netdev,ro,noatime,attr_ttl_ms=0,x-systemd.automount,timeout_ms=5000").unwrap();
         assert!(config.read_only && config.noatime);
         assert_eq!((config.attr_ttl_ms, config.timeout()), (0, Some(Duration::from_secs(5))));
-        config.apply_options("rw,relatime").unwrap();
+        config.apply_options("rw,relatime,user_id=0,group_id=0,default_permissions").unwrap();
         assert!(!config.read_only && !config.noatime);
         assert_eq!(config.apply_options("rw,bogus"), Err(OptionError::Unknown("bogus".into())));
         let not_a_number = OptionError::NotANumber { key: "threads".into(), value: "many".into() };

@@ -72,8 +72,9 @@ impl FileIo {
             self.call(batch, 0, group).await?;
         }
         let attr = self.call(batch, batch.size(), last).await?;
+        // In this order: whoever finds nothing to correct any more finds the new attributes.
+        (self.shared.observer)(attr.clone());
         self.committed(&attr);
-        (self.shared.observer)(attr);
         Ok(())
     }
 

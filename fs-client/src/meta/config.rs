@@ -8,8 +8,6 @@ use cairn_proto::transport::{ConnectError, Endpoint};
 
 /// For one attempt of one call; then the same is asked again, on the same connection.
 pub(super) const CALL_DEADLINE: Duration = Duration::from_secs(10);
-/// For a first connection and session, unless configured.
-pub const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a session needs to know.
 #[derive(Clone, Debug)]

@@ -87,7 +87,7 @@ impl Mount {
     }
 
     /// Returns when the kernel has let go of the file system, because of [`Mount::stop`] or because somebody unmounted it.
-    pub async fn detached(&self) {
+    pub async fn ended(&self) {
         let mut detached = self.detached.clone();
         // An error means that the thread which serves the kernel is gone, which comes to the same.
         let _ = detached.wait_for(|detached| *detached).await;
@@ -106,7 +106,8 @@ impl Mount {
         }
         self.background.abort();
         let saved = tokio::time::timeout(limit, self.vfs.sync_all()).await;
-        self.io.shutdown().await;
+        // What `sync_all` could not save, this tries once more; chunks are handed back.
+        let _ = tokio::time::timeout(limit, self.io.shutdown()).await;
         if let Err(error) = self.meta.close(LAST_CALLS_TIMEOUT).await {
             tracing::warn!(%error, "the metaserver will end the session by itself");
         }
@@ -127,7 +128,7 @@ impl Mount {
                 .await
                 .map_err(|source| StopError::StillMounted { mountpoint: mountpoint.clone(), source })?;
         }
-        let _ = tokio::time::timeout(LAST_CALLS_TIMEOUT, self.detached()).await;
+        let _ = tokio::time::timeout(LAST_CALLS_TIMEOUT, self.ended()).await;
         Ok(())
     }
 }
@@ -136,7 +137,7 @@ impl Mount {
 pub async fn run(config: MountConfig, shutdown: CancellationToken, ready: impl FnOnce(&Mount)) -> Result<(), RunError> {
     let mount = Mount::start(config).await?;
     ready(&mount);
-    shutdown.run_until_cancelled(mount.detached()).await;
+    shutdown.run_until_cancelled(mount.ended()).await;
     Ok(mount.stop().await?)
 }
 

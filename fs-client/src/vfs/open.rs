@@ -13,7 +13,7 @@ use super::Vfs;
 use super::caller::Caller;
 use super::create::{Creation, NewInode};
 use super::error::VfsError;
-use super::files::{Access, FileHandle, OpenFile};
+use super::files::{Access, Closed, FileHandle, OpenFile};
 use super::lookup::Looked;
 use crate::cache::{Change, Learned, Moment};
 
@@ -129,7 +129,7 @@ impl Vfs {
 
     /// The last reference to an open is gone.
     pub async fn release(&self, handle: FileHandle) {
-        let Some(file) = self.files.remove(handle) else { return };
+        let Some(Closed { file, last_writer }) = self.files.remove(handle) else { return };
         // Pages of a mapping may have been written after the last close; with nobody left to tell, a failure is logged.
         if file.access.write
             && file.io.is_dirty()
@@ -137,7 +137,22 @@ impl Vfs {
         {
             tracing::error!(inode = %file.inode, %error, "written data was lost after the last close");
         }
+        if last_writer {
+            file.io.hand_back().await;
+        }
         self.meta.close_inode(file.inode);
+        self.discard_if_gone(file.inode);
+    }
+
+    /// What a file without a name holds is nobody's once nobody has it open.
+    pub(super) fn discard_if_gone(&self, inode: InodeId) {
+        let gone = self.known.attrs.last_seen(inode).is_some_and(|attr| attr.nlink == 0);
+        if gone
+            && self.files.io_of(inode).is_none()
+            && let Some(io) = self.io.find(inode)
+        {
+            io.discard();
+        }
     }
 }
 

@@ -37,6 +37,7 @@ impl Vfs {
         self.known.attrs.learn(&attr, asked);
         self.known.changed(&parent_attr, asked);
         self.known.named(parent, name, Named::Absent, asked);
+        self.discard_if_gone(attr.inode);
         Ok(())
     }
 }

@@ -37,6 +37,9 @@ impl Vfs {
             self.known.doubt(parent, &name);
         }
         self.known.named(new_parent, new_name, Named::Inode(renamed.moved.inode), asked);
+        if let Some(replaced) = &renamed.replaced {
+            self.discard_if_gone(replaced.inode);
+        }
         Ok(())
     }
 }
