@@ -196,3 +196,5 @@ impl Check<'_> {
     }
 }
 
+#[cfg(test)]
+mod tests;

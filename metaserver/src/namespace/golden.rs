@@ -142,7 +142,10 @@ fn ranges_hold_their_own() {
 
 #[test]
 fn cluster_and_counters() {
-    check_value(Cluster { id: ClusterId(Uuid::from_bytes([0xcd; 16])), created: TIME }, "0110cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd03ff93ebdc03");
+    check_value(
+        Cluster { id: ClusterId(Uuid::from_bytes([0xcd; 16])), created: TIME },
+        "0110cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd03ff93ebdc03",
+    );
     let counters = Counters {
         next_inode: InodeId(300),
         next_handle: ChunkHandle(2),
@@ -157,13 +160,34 @@ fn cluster_and_counters() {
 
 #[test]
 fn inodes() {
-    check_value(inode(Content::File(File { size: 1 << 56, allocated: 4096 })), "01ac02008080808080808080018020ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709");
-    check_value(inode(Content::Directory(Directory { next_cookie: DirCookie(300), entries: 2 })), "01ac0201ac0202ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709");
-    check_value(inode(Content::Symlink { target: b"to".to_vec() }), "01ac020202746fed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709");
-    check_value(inode(Content::Fifo), "01ac0203ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709");
-    check_value(inode(Content::Socket), "01ac0204ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709");
-    check_value(inode(Content::CharDevice { rdev: 259 }), "01ac02058302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709");
-    check_value(inode(Content::BlockDevice { rdev: 259 }), "01ac02068302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709");
+    check_value(
+        inode(Content::File(File { size: 1 << 56, allocated: 4096 })),
+        "01ac02008080808080808080018020ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+    );
+    check_value(
+        inode(Content::Directory(Directory { next_cookie: DirCookie(300), entries: 2 })),
+        "01ac0201ac0202ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+    );
+    check_value(
+        inode(Content::Symlink { target: b"to".to_vec() }),
+        "01ac020202746fed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+    );
+    check_value(
+        inode(Content::Fifo),
+        "01ac0203ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+    );
+    check_value(
+        inode(Content::Socket),
+        "01ac0204ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+    );
+    check_value(
+        inode(Content::CharDevice { rdev: 259 }),
+        "01ac02058302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+    );
+    check_value(
+        inode(Content::BlockDevice { rdev: 259 }),
+        "01ac02068302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+    );
 }
 
 #[test]
@@ -179,14 +203,20 @@ fn entries() {
 fn chunks() {
     check_value(Slot { handle: ChunkHandle(300), trimmed_at: Some(5000) }, "01ac02018827");
     check_value(chunk(), "01030110ababababababababababababababababac02040280808020802001");
-    check_value(Garbage { version: ChunkVersion(3), members: vec![server()] }, "01030110abababababababababababababababab");
+    check_value(
+        Garbage { version: ChunkVersion(3), members: vec![server()] },
+        "01030110abababababababababababababababab",
+    );
 }
 
 #[test]
 fn sessions_and_servers() {
     let client = ClientInfo { host: "h".into(), mountpoint: "/m".into(), pid: 300, version: "1".into() };
     check_value(Session { client, opened: TIME, floor: 129 }, "010168022f6dac02013103ff93ebdc038101");
-    check_value(Server { name: "one".into(), endpoint: Endpoint::Tcp { host: "h".into(), port: 7000 } }, "01036f6e6506683a37303030");
+    check_value(
+        Server { name: "one".into(), endpoint: Endpoint::Tcp { host: "h".into(), port: 7000 } },
+        "01036f6e6506683a37303030",
+    );
     check_value(Server { name: "two".into(), endpoint: Endpoint::Unix("/s".into()) }, "010374776f07756e69783a2f73");
 }
 
@@ -210,15 +240,36 @@ fn ledger_entries() {
         new_parent: attr.clone(),
     };
     check_value(Recorded(Ok(Reply::Done)), "010000");
-    check_value(Recorded(Ok(Reply::Attr(attr.clone()))), "010001ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801");
-    check_value(Recorded(Ok(entry)), "010002ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801010200");
-    check_value(Recorded(Ok(Reply::Removed { attr: attr.clone(), parent: attr })), "010003ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801");
-    check_value(Recorded(Ok(renamed)), "010004ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c8010001ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801");
-    check_value(Recorded(Ok(Reply::Chunks(vec![view.clone()]))), "0100050198aed8a8c1e284891103ac020405000110abababababababababababababababab02");
+    check_value(
+        Recorded(Ok(Reply::Attr(attr.clone()))),
+        "010001ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801",
+    );
+    check_value(
+        Recorded(Ok(entry)),
+        "010002ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801010200",
+    );
+    check_value(
+        Recorded(Ok(Reply::Removed { attr: attr.clone(), parent: attr })),
+        "010003ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801",
+    );
+    check_value(
+        Recorded(Ok(renamed)),
+        "010004ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c8010001ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801",
+    );
+    check_value(
+        Recorded(Ok(Reply::Chunks(vec![view.clone()]))),
+        "0100050198aed8a8c1e284891103ac020405000110abababababababababababababababab02",
+    );
     check_value(Recorded(Ok(Reply::Policy(policy))), "0100060200");
     check_value(Recorded(Ok(Reply::Reaped { gone: vec![InodeId(300)], more: true })), "01000701ac0201");
-    check_value(Recorded(Ok(Reply::Members(view.clone()))), "01000898aed8a8c1e284891103ac020405000110abababababababababababababababab02");
-    check_value(Recorded(Ok(Reply::MembersConflict(view))), "01000998aed8a8c1e284891103ac020405000110abababababababababababababababab02");
+    check_value(
+        Recorded(Ok(Reply::Members(view.clone()))),
+        "01000898aed8a8c1e284891103ac020405000110abababababababababababababababab02",
+    );
+    check_value(
+        Recorded(Ok(Reply::MembersConflict(view))),
+        "01000998aed8a8c1e284891103ac020405000110abababababababababababababababab02",
+    );
 }
 
 #[test]
@@ -243,6 +294,7 @@ fn refusals() {
         FsError::Stale(InodeId(300)),
     ];
     let bytes: Vec<_> = all.iter().map(|error| hex(&Recorded(Err(error.clone())).to_stored())).collect();
-    let expected: Vec<_> = (0..all.len()).map(|n| format!("0101{n:02x}{}", if n == 16 { "ac02" } else { "" })).collect();
+    let expected: Vec<_> =
+        (0..all.len()).map(|n| format!("0101{n:02x}{}", if n == 16 { "ac02" } else { "" })).collect();
     assert_eq!(bytes, expected);
 }

@@ -8,9 +8,9 @@ use cairn_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::Outcome;
+use super::keys;
 use super::link::Link;
 use super::value::{Stored, load};
-use super::keys;
 use crate::store::{Read, StoreError};
 
 /// What `stat` says is the size of any directory, in bytes.

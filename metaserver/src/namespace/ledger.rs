@@ -30,6 +30,7 @@ impl Stored for Recorded {
 }
 
 /// What to do with an operation.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, taken apart at once")]
 pub(super) enum Admission {
     /// It was not done yet: do it, and [`record`] the result.
     Fresh,

@@ -8,8 +8,8 @@
 //! that a metaserver learns anew when it starts.
 
 mod acl;
-pub mod check;
 mod change;
+pub mod check;
 pub mod chunk;
 pub mod cluster;
 pub mod counters;
@@ -69,4 +69,8 @@ pub fn apply(txn: &mut Txn<'_>, index: LogIndex, command: &Command) -> Result<Re
 }
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod limits;

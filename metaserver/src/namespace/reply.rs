@@ -23,17 +23,35 @@ pub struct ChunkView {
 }
 
 /// The answer to a command that was not refused.
+#[expect(clippy::large_enum_variant, reason = "answers are few and short-lived; a box each would cost more")]
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub enum Reply {
     Done,
     Attr(Attr),
-    Entry { attr: Attr, parent: Attr, created: bool, policy: Policy },
-    Removed { attr: Attr, parent: Attr },
-    Renamed { moved: Attr, replaced: Option<Attr>, exchanged: Option<Attr>, old_parent: Attr, new_parent: Attr },
+    Entry {
+        attr: Attr,
+        parent: Attr,
+        created: bool,
+        policy: Policy,
+    },
+    Removed {
+        attr: Attr,
+        parent: Attr,
+    },
+    Renamed {
+        moved: Attr,
+        replaced: Option<Attr>,
+        exchanged: Option<Attr>,
+        old_parent: Attr,
+        new_parent: Attr,
+    },
     Chunks(Vec<ChunkView>),
     Policy(Policy),
     /// To `Reap`: these inodes are gone. `more`: some of the others have chunks left; ask again.
-    Reaped { gone: Vec<InodeId>, more: bool },
+    Reaped {
+        gone: Vec<InodeId>,
+        more: bool,
+    },
     /// To `SetMembers`: the chunk as it is now.
     Members(ChunkView),
     /// To `SetMembers`: somebody was faster. The chunk as it is now.

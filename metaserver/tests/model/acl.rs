@@ -22,7 +22,7 @@ impl Acl {
             return Err(FsError::Unsupported);
         }
         let body = &bytes[4..];
-        if body.len() % 8 != 0 {
+        if !body.len().is_multiple_of(8) {
             return Err(FsError::InvalidArgument);
         }
         if body.is_empty() {
@@ -35,6 +35,11 @@ impl Acl {
                 .collect(),
         );
         if acl.is_valid() { Ok(Some(acl)) } else { Err(FsError::InvalidArgument) }
+    }
+
+    /// One that was checked when it was set.
+    pub fn stored(bytes: &[u8]) -> Self {
+        Self::parse(bytes).ok().flatten().expect("only valid ACLs are stored")
     }
 
     fn is_valid(&self) -> bool {

@@ -164,7 +164,7 @@ impl Node {
     fn chmod(&mut self, mode: u32) {
         self.mode = mode;
         if let Some(bytes) = self.xattrs.get_mut(&acl_name("access")) {
-            let mut acl = Acl::parse(bytes).unwrap().unwrap();
+            let mut acl = Acl::stored(bytes);
             acl.chmod(mode);
             *bytes = acl.to_bytes();
         }
@@ -179,7 +179,7 @@ impl Node {
 
     pub(super) fn kill_capabilities(&mut self) {
         if self.kind != FileKind::Directory {
-            self.xattrs.remove(&Name::new("security.capability").unwrap());
+            self.xattrs.retain(|name, _| name.as_bytes() != b"security.capability");
         }
     }
 }

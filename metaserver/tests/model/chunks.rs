@@ -145,8 +145,10 @@ impl Model {
         next: ChunkVersion,
         members: &[ServerId],
     ) -> Answer {
-        let all = self.nodes.iter_mut().flat_map(|(&id, node)| node.chunks.iter_mut().map(move |(i, piece)| (id, *i, piece)));
-        let (id, index, piece) = all.into_iter().find(|(_, _, piece)| piece.handle == handle).ok_or(FsError::NotFound)?;
+        let all =
+            self.nodes.iter_mut().flat_map(|(&id, node)| node.chunks.iter_mut().map(move |(i, piece)| (id, *i, piece)));
+        let (id, index, piece) =
+            all.into_iter().find(|(_, _, piece)| piece.handle == handle).ok_or(FsError::NotFound)?;
         if piece.version != expect {
             return Ok(Reply::MembersConflict(piece.view(id, index)));
         }

@@ -54,7 +54,7 @@ impl Model {
                 new.mode |= 0o2000;
             }
         }
-        let default = parent_node.xattrs.get(&acl_name("default")).map(|bytes| Acl::parse(bytes).unwrap().unwrap());
+        let default = parent_node.xattrs.get(&acl_name("default")).map(|bytes| Acl::stored(bytes));
         match (new.kind, default) {
             (FileKind::Symlink, _) => new.mode = 0o777,
             (_, None) => new.mode &= !umask,
@@ -156,7 +156,8 @@ impl Model {
 
     /// Whether `id` is `top`, or in a directory that is.
     fn is_below(&self, id: InodeId, top: InodeId) -> bool {
-        id == top || self.nodes[&top].entries.values().any(|&entry| self.is_directory(entry) && self.is_below(id, entry))
+        id == top
+            || self.nodes[&top].entries.values().any(|&entry| self.is_directory(entry) && self.is_below(id, entry))
     }
 
     fn lookup(&self, parent: InodeId, name: &Name) -> Result<InodeId, FsError> {

@@ -163,9 +163,9 @@ impl Proposer {
             },
             Step::Reap { inode } => Err(Internal::Reap { inodes: vec![any(inode)] }),
             Step::ReapAll => Err(Internal::Reap { inodes: model.orphans().into_iter().collect() }),
-            Step::DropGarbage { chunk } => {
-                Err(Internal::DropGarbage { handles: self.pick_chunk(chunk, None).map(|chunk| chunk.2).into_iter().collect() })
-            }
+            Step::DropGarbage { chunk } => Err(Internal::DropGarbage {
+                handles: self.pick_chunk(chunk, None).map(|chunk| chunk.2).into_iter().collect(),
+            }),
         }
     }
 

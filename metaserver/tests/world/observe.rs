@@ -68,7 +68,8 @@ impl Observed {
     /// What was not changed by the command at `index` looks as it did, and what looks different was.
     pub fn check_changes(&self, before: &Self, index: LogIndex) {
         for (id, seen) in &self.0 {
-            let same = before.0.get(id).is_some_and(|before| before.attr == seen.attr && before.entries == seen.entries);
+            let same =
+                before.0.get(id).is_some_and(|before| before.attr == seen.attr && before.entries == seen.entries);
             assert!(same || seen.attr.changed_at == index, "{id} changed, and its changed_at does not say so");
             assert!(seen.attr.changed_at <= index);
         }
@@ -79,7 +80,8 @@ fn compare_tables(model: &Model, read: &dyn Read) {
     let orphans = query::orphans(read, InodeId(0), usize::MAX).unwrap();
     assert_eq!(orphans.into_iter().map(|(id, _)| id).collect::<BTreeSet<_>>(), model.orphans());
     let garbage = query::garbage(read, ChunkHandle(0), usize::MAX).unwrap();
-    let garbage: BTreeMap<_, _> = garbage.into_iter().map(|(handle, dead)| (handle, (dead.version, dead.members))).collect();
+    let garbage: BTreeMap<_, _> =
+        garbage.into_iter().map(|(handle, dead)| (handle, (dead.version, dead.members))).collect();
     assert_eq!(garbage, model.garbage);
     let counters = query::counters(read).unwrap();
     let chunks: usize = model.nodes.values().map(|node| node.chunks.len()).sum();

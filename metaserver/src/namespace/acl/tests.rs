@@ -28,7 +28,14 @@ fn acl(entries: &[(u16, u16, u32)]) -> Acl {
 }
 
 fn full() -> Acl {
-    acl(&[(OWNER, 7, NO_ID), (USER, 6, 1000), (GROUP, 5, NO_ID), (NAMED_GROUP, 4, 7), (MASK, 6, NO_ID), (OTHER, 1, NO_ID)])
+    acl(&[
+        (OWNER, 7, NO_ID),
+        (USER, 6, 1000),
+        (GROUP, 5, NO_ID),
+        (NAMED_GROUP, 4, 7),
+        (MASK, 6, NO_ID),
+        (OTHER, 1, NO_ID),
+    ])
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub(super) struct Count {
 
 impl Check<'_> {
     pub(super) fn check_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let row = keys::parse_dentry(key).and_then(|(parent, name)| Ok((parent, name, Dentry::from_stored(key, value)?)));
+        let row =
+            keys::parse_dentry(key).and_then(|(parent, name)| Ok((parent, name, Dentry::from_stored(key, value)?)));
         let Some((parent, name, dentry)) = self.decoded(row)? else {
             return Ok(());
         };
@@ -37,7 +38,8 @@ impl Check<'_> {
             }
             Some(inode) => {
                 if inode.kind() != dentry.kind {
-                    let what = format!("{name} in {parent} names a {:?}, {} is a {:?}", dentry.kind, inode.id, inode.kind());
+                    let what =
+                        format!("{name} in {parent} names a {:?}, {} is a {:?}", dentry.kind, inode.id, inode.kind());
                     self.found("wrong-kind", Some(parent), None, what);
                 }
                 self.check_back_link(&inode, link)?;
@@ -100,7 +102,10 @@ impl Check<'_> {
             self.found("wrong-entry-count", Some(id), None, what);
         }
         if u64::from(inode.nlink) != count.subdirectories + 2 {
-            let what = format!("directory {id} has {} subdirectories and a link count of {}", count.subdirectories, inode.nlink);
+            let what = format!(
+                "directory {id} has {} subdirectories and a link count of {}",
+                count.subdirectories, inode.nlink
+            );
             self.found("wrong-nlink", Some(id), None, what);
         }
         Ok(())

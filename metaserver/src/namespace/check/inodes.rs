@@ -40,7 +40,12 @@ impl Check<'_> {
     fn check_number(&mut self, id: InodeId) -> Result<(), StoreError> {
         let next = crate::namespace::counters::get(self.read)?.next_inode;
         if id >= next {
-            self.found("number-not-given-out", Some(id), None, format!("{id} exists, but the next one would be {next}"));
+            self.found(
+                "number-not-given-out",
+                Some(id),
+                None,
+                format!("{id} exists, but the next one would be {next}"),
+            );
         }
         Ok(())
     }
@@ -139,7 +144,10 @@ impl Check<'_> {
         let range = keys::dentries_of(id);
         let empty = self.read.scan_page(&range.start, &range.end, 1)?.is_empty();
         if empty != (entries == 0) {
-            let what = format!("directory {id} should have {entries} entries, and is {}empty", if empty { "" } else { "not " });
+            let what = format!(
+                "directory {id} should have {entries} entries, and is {}empty",
+                if empty { "" } else { "not " }
+            );
             self.found("wrong-entry-count", Some(id), None, what);
         }
         Ok(())

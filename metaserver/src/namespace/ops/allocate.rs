@@ -9,11 +9,11 @@ use cairn_proto::meta::MAX_CHUNKS_PER_CALL;
 use super::super::change::Change;
 use super::super::chunk::{self, Chunk};
 use super::super::error::Outcome;
+use super::super::garbage;
 use super::super::inode::{self, Inode};
 use super::super::query::views;
 use super::super::reply::Reply;
 use super::super::slot::{self, Slot};
-use super::super::garbage;
 use crate::command::Placement;
 
 /// The inode itself does not change: what is allocated is no part of the file until it is committed.

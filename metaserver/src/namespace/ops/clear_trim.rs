@@ -4,9 +4,9 @@ use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId};
 
 use super::super::change::Change;
 use super::super::error::Outcome;
+use super::super::inode;
 use super::super::reply::Reply;
 use super::super::slot::{self, Slot};
-use super::super::inode;
 
 /// A chunk that is not there any more, or is cut lower by now, stays as it is.
 pub(super) fn clear_trim(

@@ -72,8 +72,14 @@ fn mutate(change: &mut Change<'_>, mutation: &Mutation, decided: &Decided) -> Ou
         }
         Mutation::ReplaceFailed { inode, index, handle, version, failed } => {
             let survivors = decided.survivors().iter().filter(|server| !failed.contains(server)).copied().collect();
-            replace_failed::ReplaceFailed { inode: *inode, index: *index, handle: *handle, version: *version, survivors }
-                .run(change)
+            replace_failed::ReplaceFailed {
+                inode: *inode,
+                index: *index,
+                handle: *handle,
+                version: *version,
+                survivors,
+            }
+            .run(change)
         }
         Mutation::SetPolicy { inode, change: policy } => set_policy::set_policy(change, *inode, *policy),
     }

@@ -10,10 +10,10 @@ use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkIndex, InodeId};
 
 use super::super::change::Change;
+use super::super::chunk;
 use super::super::error::Outcome;
 use super::super::inode::Inode;
 use super::super::slot::{self, Slot};
-use super::super::chunk;
 
 /// Sets the size of a file; `inode` is saved by the caller. A file that grows keeps the chunks it has: those that were allocated
 /// ahead, and the mark of an earlier cut.

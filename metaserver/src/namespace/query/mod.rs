@@ -10,8 +10,6 @@ mod xattrs;
 
 pub(super) use chunks::views;
 pub use chunks::{chunk, chunk_view, chunks, locate};
-pub use tables::{
-    cluster, counters, garbage, garbage_of, inodes, orphans, server, servers, session, sessions,
-};
+pub use tables::{cluster, counters, garbage, garbage_of, inodes, orphans, server, servers, session, sessions};
 pub use tree::{get_attr, get_inode, lookup, path_of, policy_of, read_dir, read_link, resolve};
 pub use xattrs::{get_xattr, list_xattr};

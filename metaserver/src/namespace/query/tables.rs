@@ -6,11 +6,11 @@ use super::super::cluster::{self, Cluster};
 use super::super::counters::{self, Counters};
 use super::super::garbage::{self, Garbage};
 use super::super::inode::Inode;
+use super::super::keys;
 use super::super::orphan::Orphan;
 use super::super::server::Server;
 use super::super::session::{self, Session};
 use super::super::value::{Stored, load, page};
-use super::super::keys;
 use crate::store::{Read, StoreError};
 
 /// The cluster; `None` before its first command.
@@ -36,11 +36,7 @@ pub fn orphans(read: &dyn Read, after: InodeId, limit: usize) -> Result<Vec<(Ino
 }
 
 /// Garbage after `after`.
-pub fn garbage(
-    read: &dyn Read,
-    after: ChunkHandle,
-    limit: usize,
-) -> Result<Vec<(ChunkHandle, Garbage)>, StoreError> {
+pub fn garbage(read: &dyn Read, after: ChunkHandle, limit: usize) -> Result<Vec<(ChunkHandle, Garbage)>, StoreError> {
     page(read, &keys::garbage_after(after), limit, |(key, value)| {
         Ok((keys::parse_garbage(key)?, Garbage::from_stored(key, value)?))
     })

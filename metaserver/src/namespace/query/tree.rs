@@ -7,9 +7,9 @@ use cairn_proto::meta::{DirEntry, DirPage, MAX_DIR_PAGE, ReadDir};
 use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
 
+use super::super::dentry;
 use super::super::error::Outcome;
 use super::super::inode::{self, Content, Inode};
-use super::super::dentry;
 use crate::store::{Read, StoreError};
 
 /// Directories above an inode at most, for [`path_of`]: names of a path of 4096 bytes and far beyond.
