@@ -31,11 +31,7 @@ impl Admin {
     }
 
     /// Makes one call, whatever it is, and puts the metaserver's name into its error.
-    pub async fn call<T, F>(
-        &self,
-        what: &str,
-        call: impl FnOnce(Client, Context) -> F,
-    ) -> Result<T>
+    pub async fn call<T, F>(&self, what: &str, call: impl FnOnce(Client, Context) -> F) -> Result<T>
     where
         F: Future<Output = Result<Result<T, FsError>, RpcError>>,
     {

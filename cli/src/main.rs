@@ -6,6 +6,7 @@ mod admin;
 mod args;
 mod background;
 mod commands;
+mod daemon_args;
 mod mount_helper;
 mod mountinfo;
 mod target;

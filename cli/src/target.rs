@@ -28,7 +28,8 @@ impl Target {
                 let admin = Admin::connect(endpoint).await?;
                 let names = names(path)?;
                 let what = format!("{}", path.display());
-                let inode = admin.call(&what, |client, context| async move { client.resolve(context, names).await }).await?;
+                let inode =
+                    admin.call(&what, |client, context| async move { client.resolve(context, names).await }).await?;
                 Ok(Self { admin, inode, path: path.to_owned() })
             }
             None => {
@@ -70,8 +71,9 @@ fn mount_of(path: &Path) -> Result<MountEntry> {
         Some(Component::Normal(name)) => real.push(name),
         _ => real = path.canonicalize().with_context(|| format!("{}", path.display()))?,
     }
-    mountinfo::holding(&mountinfo::read()?, &real)
-        .with_context(|| format!("{} is not on a CairnFS mount: mount it first, or give --meta HOST:PORT", path.display()))
+    mountinfo::holding(&mountinfo::read()?, &real).with_context(|| {
+        format!("{} is not on a CairnFS mount: mount it first, or give --meta HOST:PORT", path.display())
+    })
 }
 
 fn names(path: &Path) -> Result<Vec<Name>> {
@@ -79,7 +81,9 @@ fn names(path: &Path) -> Result<Vec<Name>> {
         .filter_map(|component| match component {
             Component::RootDir | Component::CurDir => None,
             Component::Normal(name) => Some(Name::from_os(name).map_err(anyhow::Error::from)),
-            Component::ParentDir | Component::Prefix(_) => Some(Err(anyhow::anyhow!("`..` has no meaning with --meta"))),
+            Component::ParentDir | Component::Prefix(_) => {
+                Some(Err(anyhow::anyhow!("`..` has no meaning with --meta")))
+            }
         })
         .collect::<Result<_>>()
         .with_context(|| format!("{}", path.display()))

@@ -13,7 +13,8 @@ pub async fn run(args: FsckArgs) -> Result<bool> {
     let admin = Admin::connect(target::metaserver(args.meta.meta)?).await?;
     let (mut view, mut resume, data) = (FsckView::default(), None, args.data);
     loop {
-        let page = admin.call("fsck", |client, context| async move { client.fsck(context, data, resume).await }).await?;
+        let page =
+            admin.call("fsck", |client, context| async move { client.fsck(context, data, resume).await }).await?;
         let FsckPage { findings, inodes_checked, chunks_checked, bytes_verified, resume: next } = page;
         view.findings.extend(findings.into_iter().map(Into::into));
         view.inodes_checked += inodes_checked;

@@ -28,7 +28,9 @@ async fn set(args: PolicySetArgs) -> Result<()> {
     let target = Target::find(&args.path, args.meta.meta).await?;
     let (inode, recursive) = (target.inode, args.recursive);
     let what = target.path.display().to_string();
-    let call = |client: crate::admin::Client, context| async move { client.set_policy(context, inode, change, recursive).await };
+    let call = |client: crate::admin::Client, context| async move {
+        client.set_policy(context, inode, change, recursive).await
+    };
     let policy = target.admin.call(&what, call).await?;
     print(policy.into(), args.json)
 }

@@ -35,7 +35,8 @@ impl FsckView {
             println!("{}: {}", finding.kind, finding.what);
         }
         let (inodes, chunks) = (self.inodes_checked, self.chunks_checked);
-        let verified = if self.bytes_verified > 0 { format!(", {} read", bytes(self.bytes_verified)) } else { String::new() };
+        let verified =
+            if self.bytes_verified > 0 { format!(", {} read", bytes(self.bytes_verified)) } else { String::new() };
         match self.findings.len() {
             0 => println!("{inodes} inodes and {chunks} chunks checked{verified}: nothing wrong"),
             n => println!("{inodes} inodes and {chunks} chunks checked{verified}: {n} finding(s)"),

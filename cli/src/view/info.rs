@@ -59,8 +59,23 @@ impl InfoView {
     /// `chunks` of `info` are its first ones; the rest is added with [`InfoView::add_chunks`].
     pub fn new(info: InodeInfo) -> Self {
         let InodeInfo { attr, path, policy, xattrs, chunks } = info;
-        let Attr { inode, kind, mode, nlink, uid, gid, rdev: _, size, allocated, atime, mtime, ctime, btime, changed_at: _ } =
-            attr;
+        let Attr {
+            inode,
+            kind,
+            mode,
+            nlink,
+            uid,
+            gid,
+            rdev: _,
+            size,
+            allocated,
+            atime,
+            mtime,
+            ctime,
+            btime,
+            changed_at: _,
+            has_xattrs: _,
+        } = attr;
         let mut view = Self {
             path: path.map(|names| names.iter().map(|n| format!("/{n}")).collect::<String>()).map(root_if_empty),
             inode: inode.0,
@@ -84,21 +99,23 @@ impl InfoView {
     }
 
     pub fn add_chunks(&mut self, chunks: Vec<ChunkInfo>) {
-        self.chunks.extend(chunks.into_iter().map(|ChunkInfo { location, names, target }| ChunkView {
-            index: location.id.index.0,
-            handle: location.id.handle.0,
-            version: location.id.version.0,
-            length: location.length,
-            trimmed_at: location.trimmed_at,
-            target,
-            replicas: (location.replicas.into_iter().zip(names))
-                .map(|(r, name)| ReplicaView {
-                    server: r.server.to_string(),
-                    name,
-                    endpoint: r.endpoint.to_string(),
-                    up: r.up,
-                })
-                .collect(),
+        self.chunks.extend(chunks.into_iter().map(|ChunkInfo { location, names, target }| {
+            ChunkView {
+                index: location.id.index.0,
+                handle: location.id.handle.0,
+                version: location.id.version.0,
+                length: location.length,
+                trimmed_at: location.trimmed_at,
+                target,
+                replicas: (location.replicas.into_iter().zip(names))
+                    .map(|(r, name)| ReplicaView {
+                        server: r.server.to_string(),
+                        name,
+                        endpoint: r.endpoint.to_string(),
+                        up: r.up,
+                    })
+                    .collect(),
+            }
         }));
     }
 
