@@ -3,6 +3,7 @@
 //! From the outside in:
 //!
 //! * [`mount`] takes a configuration ([`config`]) and gives a running mount;
+//! * [`client`] is the same without a mount point, as a library;
 //! * [`fuse`] is the shim between the kernel and [`vfs`]: decode, call, reply;
 //! * [`vfs`] is the file system, free of FUSE: handles, POSIX rules, coherence of what is cached, and the one table of
 //!   error numbers;
@@ -11,6 +12,7 @@
 //! * [`meta`] is the session with the metaserver: every mutation done exactly once, whatever happens in between.
 
 pub mod cache;
+pub mod client;
 pub mod config;
 pub mod fuse;
 pub mod io;
@@ -18,5 +20,6 @@ pub mod meta;
 pub mod mount;
 pub mod vfs;
 
+pub use client::Client;
 pub use config::{ClientConfig, MountConfig};
 pub use mount::Mount;

@@ -2,17 +2,12 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::config::OptionError;
-use crate::meta::StartError;
-use crate::vfs::VfsError;
+use crate::client::{ClientError, LostData};
 
 /// Why there is no mount.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
-    #[error("the configuration cannot be used: {0}")]
-    Config(#[from] OptionError),
     #[error("mount point {} does not exist", .0.display())]
     NoMountpoint(PathBuf),
     #[error("mount point {} is not a directory", .0.display())]
@@ -28,7 +23,7 @@ pub enum MountError {
     )]
     NoFuse(#[source] io::Error),
     #[error(transparent)]
-    Metaserver(#[from] StartError),
+    Client(#[from] ClientError),
     #[error("the kernel did not take the mount at {}", mountpoint.display())]
     Attach { mountpoint: PathBuf, source: io::Error },
 }
@@ -36,13 +31,17 @@ pub enum MountError {
 /// What went wrong at the end of a mount.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
-    #[error("written data was lost: it could not be saved")]
-    NotSaved {
-        #[source]
-        source: VfsError,
-    },
-    #[error("written data was lost: its servers did not take it within {waited:?}")]
-    NotSavedInTime { waited: Duration },
+    #[error(transparent)]
+    LostData(#[from] LostData),
     #[error("{} is still mounted", mountpoint.display())]
     StillMounted { mountpoint: PathBuf, source: io::Error },
+}
+
+/// Why [`super::run`] did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    Stop(#[from] StopError),
 }
