@@ -4,6 +4,8 @@
 //! alike and writes nothing; `changed_at` changes with what clients see; paths lead where they should; a listing under way loses
 //! and repeats nothing. And after each sequence, the invariants hold.
 
+#![allow(clippy::unwrap_used, reason = "all of this is test")]
+
 mod listing;
 mod model;
 mod script;

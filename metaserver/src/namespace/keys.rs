@@ -255,9 +255,9 @@ pub(super) fn ledger(session: SessionId, seq: u64) -> Bytes {
     key(LEDGER, &[&session.0.to_be_bytes(), &seq.to_be_bytes()])
 }
 
-/// Results of `session` below `seq`.
-pub(super) fn ledger_below(session: SessionId, seq: u64) -> KeyRange {
-    KeyRange { start: key(LEDGER, &[&session.0.to_be_bytes()]), end: ledger(session, seq) }
+/// Results of `session` from `first` up to but not including `end`.
+pub(super) fn ledger_between(session: SessionId, first: u64, end: u64) -> KeyRange {
+    KeyRange { start: ledger(session, first), end: ledger(session, end) }
 }
 
 /// All results of `session`.

@@ -47,7 +47,8 @@ fn place(change: &mut Change<'_>, inode: &Inode, placement: &Placement) -> Outco
     let Placement { index, handle, ref members } = *placement;
     chunk::check_members(members)?;
     // As with inode numbers: a handle that is in use is not taken twice.
-    if chunk::find(&change.txn, handle)?.is_some() || garbage::find(&change.txn, handle)?.is_some() {
+    let is_new = handle >= change.counters()?.next_handle;
+    if !is_new && (chunk::find(&change.txn, handle)?.is_some() || garbage::find(&change.txn, handle)?.is_some()) {
         return Err(FsError::NotReady.into());
     }
     let chunk = Chunk {

@@ -84,7 +84,8 @@ impl Create<'_> {
     fn fresh_id(&self, change: &mut Change<'_>) -> Outcome<InodeId> {
         let id = self.id.clone()?;
         // A proposer that gives out a number twice is asked for another one, rather than that an inode is lost.
-        if inode::find(&change.txn, id)?.is_some() {
+        let is_new = id >= change.counters()?.next_inode;
+        if !is_new && inode::find(&change.txn, id)?.is_some() {
             return Err(FsError::NotReady.into());
         }
         change.counters()?.used_inode(id);

@@ -11,7 +11,7 @@ use super::super::orphan::Orphan;
 use super::super::server::Server;
 use super::super::session::{self, Session};
 use super::super::value::{Stored, load, page};
-use crate::store::{Read, StoreError};
+use crate::store::{Pair, Read, StoreError};
 
 /// The cluster; `None` before its first command.
 pub fn cluster(read: &dyn Read) -> Result<Option<Cluster>, StoreError> {
@@ -30,16 +30,29 @@ pub fn inodes(read: &dyn Read, after: InodeId, limit: usize) -> Result<Vec<Inode
 
 /// Inodes without a name after `after`.
 pub fn orphans(read: &dyn Read, after: InodeId, limit: usize) -> Result<Vec<(InodeId, Orphan)>, StoreError> {
-    page(read, &keys::orphans_after(after), limit, |(key, value)| {
+    let limit = limit.min(counters(read)?.orphans as usize);
+    page_unless_empty(read, &keys::orphans_after(after), limit, |(key, value)| {
         Ok((keys::parse_orphan(key)?, Orphan::from_stored(key, value)?))
     })
 }
 
 /// Garbage after `after`.
 pub fn garbage(read: &dyn Read, after: ChunkHandle, limit: usize) -> Result<Vec<(ChunkHandle, Garbage)>, StoreError> {
-    page(read, &keys::garbage_after(after), limit, |(key, value)| {
+    let limit = limit.min(counters(read)?.garbage as usize);
+    page_unless_empty(read, &keys::garbage_after(after), limit, |(key, value)| {
         Ok((keys::parse_garbage(key)?, Garbage::from_stored(key, value)?))
     })
+}
+
+/// As [`page`], of a table whose rows come and go. sled keeps the pages of rows that are gone, and a scan goes through them to
+/// the end of its range (measured: 20 ns for every row that ever was); so it is not asked for more than there is.
+fn page_unless_empty<T>(
+    read: &dyn Read,
+    range: &keys::KeyRange,
+    limit: usize,
+    decode: impl Fn(&Pair) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    if limit == 0 { Ok(Vec::new()) } else { page(read, range, limit, decode) }
 }
 
 /// Whether a chunk is garbage, and what it was.
