@@ -43,16 +43,23 @@ pub enum Damage {
     #[error("value of key {key:?} is not a valid {what}")]
     BadValue { key: Bytes, what: &'static str },
 
+    /// The engine cannot make sense of its files.
+    #[error("engine found its files damaged while {action}: {reason}")]
+    Unreadable { action: &'static str, reason: String },
+
     /// The engine refused to open its files.
     #[error("engine cannot open its files: {0}")]
     Unopenable(String),
 }
 
 impl StoreError {
-    /// Sorts an I/O error: a full disk apart from the rest.
+    /// Sorts an I/O error: a full disk, damage, and the rest.
     pub fn from_io(action: &'static str, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { action },
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                Damage::Unreadable { action, reason: source.to_string() }.into()
+            }
             _ => Self::Io { action, source },
         }
     }

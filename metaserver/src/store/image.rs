@@ -32,17 +32,16 @@ pub struct Image {
 
 impl Image {
     pub(super) fn begin(keyspace: Arc<Keyspace>) -> Result<Self, StoreError> {
-        // The record is locked by commits from before they read old values until they are done: none is under way.
-        let meta = keyspace.lock_meta();
+        let changes = keyspace.hold_changes();
         let mut shadow = keyspace.shadow.lock();
         if shadow.is_some() {
             return Err(StoreError::ImageBusy);
         }
         *shadow = Some(Shadow::default());
-        let frozen = meta.clone();
+        let meta = keyspace.meta();
         drop(shadow);
-        drop(meta);
-        Ok(Self { keyspace, meta: frozen, done: false })
+        drop(changes);
+        Ok(Self { keyspace, meta, done: false })
     }
 
     /// Digest and applied record at the moment of the image.

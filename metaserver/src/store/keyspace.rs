@@ -10,13 +10,19 @@ use super::image::{Image, Shadow};
 use super::meta::{TAG_HEAD, TAG_TAIL};
 use super::{Damage, Digest, Meta, Pair, Read, Scan, Store, StoreError, WriteSet, scan};
 
+/// Bytes that are loaded between flushes: what an engine may have to hold in memory.
+const LOAD_FLUSH_BYTES: usize = 64 * 1024 * 1024;
+
 /// The state that commands are applied to: an engine, one writer at a time, and readers who see whole commits only.
 ///
 /// Every commit carries the [`Meta`] record in its batch. A reader takes a [`View`]: for as long as it lives, commits
 /// wait, so it must be short (a few lookups, a page of a directory).
 pub struct Keyspace {
+    /// Held by whoever changes the state, from before the old values are read until the new ones are in.
+    changing: Mutex<()>,
     /// Held shared by views, exclusively while a batch goes in.
     gate: RwLock<()>,
+    /// Held for a moment only: whoever holds a view may ask for it.
     meta: Mutex<Meta>,
     /// Of the image that is being read at the moment, if any.
     pub(super) shadow: Mutex<Option<Shadow>>,
@@ -32,10 +38,18 @@ impl Keyspace {
     pub fn open(store: impl Store, cache_bytes: usize) -> Result<Arc<Self>, StoreError> {
         let meta = Mutex::new(Meta::load(&store)?);
         let cache = ReadCache::new(cache_bytes);
-        Ok(Arc::new(Self { gate: RwLock::new(()), meta, shadow: Mutex::new(None), cache, store: Box::new(store) }))
+        Ok(Arc::new(Self {
+            changing: Mutex::new(()),
+            gate: RwLock::new(()),
+            meta,
+            shadow: Mutex::new(None),
+            cache,
+            store: Box::new(store),
+        }))
     }
 
-    /// A consistent look at the state; see the type.
+    /// A consistent look at the state; see the type. A thread has one at a time: a second one would wait for a commit that
+    /// waits for the first.
     pub fn view(&self) -> View<'_> {
         View { store: &*self.store, cache: &self.cache, _gate: self.gate.read() }
     }
@@ -57,8 +71,8 @@ impl Keyspace {
 
     /// Writes `writes` and the new applied record as one atomic batch. Only one thread may commit: the one that applies.
     pub fn commit(&self, mut writes: WriteSet, applied: Bytes) -> Result<(), StoreError> {
-        let mut meta = self.meta.lock();
-        let mut next = Meta { digest: meta.digest, applied };
+        let _changing = self.changing.lock();
+        let mut next = Meta { digest: self.digest(), applied };
         // Without the gate: nobody else writes, so what is read here stays true.
         for (key, value) in writes.iter() {
             let old = match self.cache.get(key) {
@@ -83,7 +97,7 @@ impl Keyspace {
         for (key, value) in writes.iter() {
             self.cache.insert(key.clone(), value.clone());
         }
-        *meta = next;
+        *self.meta.lock() = next;
         Ok(())
     }
 
@@ -108,13 +122,47 @@ impl Keyspace {
         Err(Damage::DigestMismatch { recorded_pairs: recorded.pairs, found_pairs: found.pairs }.into())
     }
 
+    /// Replaces everything by `pages` and the record `meta`, which is theirs.
+    ///
+    /// The record is written last. Until then, and after an error, the store claims to be empty and is not, which
+    /// [`Keyspace::verify`] finds: it has to be loaded again.
+    pub fn load<E: From<StoreError>>(
+        &self,
+        meta: Meta,
+        pages: impl Iterator<Item = Result<Vec<Pair>, E>>,
+    ) -> Result<(), E> {
+        self.clear()?;
+        let _changing = self.changing.lock();
+        let mut unflushed = 0;
+        for page in pages {
+            let mut writes = WriteSet::default();
+            page?.into_iter().for_each(|(key, value)| writes.put(key, value));
+            unflushed += writes.bytes();
+            let gate = self.gate.write();
+            self.store.write(&writes)?;
+            drop(gate);
+            if unflushed > LOAD_FLUSH_BYTES {
+                self.store.flush()?;
+                unflushed = 0;
+            }
+        }
+        let mut writes = WriteSet::default();
+        writes.put(Bytes::from_static(&[TAG_HEAD]), meta.encode());
+        writes.put(Bytes::from_static(&[TAG_TAIL]), meta.encode());
+        let _gate = self.gate.write();
+        self.store.write(&writes)?;
+        self.cache.clear();
+        *self.meta.lock() = meta;
+        Ok(())
+    }
+
     /// Removes everything, the applied record too.
     pub fn clear(&self) -> Result<(), StoreError> {
-        let mut meta = self.meta.lock();
+        let _changing = self.changing.lock();
         let _gate = self.gate.write();
         self.store.clear()?;
         self.cache.clear();
-        *meta = Meta::default();
+        *self.meta.lock() = Meta::default();
         if let Some(shadow) = &mut *self.shadow.lock() {
             shadow.lost = true;
         }
@@ -131,8 +179,9 @@ impl Keyspace {
         self.store.size()
     }
 
-    pub(super) fn lock_meta(&self) -> MutexGuard<'_, Meta> {
-        self.meta.lock()
+    /// While this is held, no change is under way.
+    pub(super) fn hold_changes(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock()
     }
 }
 

@@ -39,7 +39,8 @@ impl Meta {
         }
     }
 
-    pub(super) fn encode(&self) -> Bytes {
+    /// The record as it is stored.
+    pub fn encode(&self) -> Bytes {
         let format = vec![META_FORMAT];
         postcard::to_extend(self, format).expect("a record of plain fields always encodes").into()
     }

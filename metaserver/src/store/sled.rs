@@ -35,7 +35,8 @@ pub struct SledStore {
 impl SledStore {
     /// Opens or creates the database in `dir`, with a page cache of `cache_bytes`.
     pub fn open(dir: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let config = sled::Config::new().path(dir).cache_capacity_bytes(cache_bytes).flush_every_ms(Some(FLUSHER_NEVER_MS));
+        let config =
+            sled::Config::new().path(dir).cache_capacity_bytes(cache_bytes).flush_every_ms(Some(FLUSHER_NEVER_MS));
         // sled checks what it recovers by assertions.
         let opened = catch_unwind(AssertUnwindSafe(|| config.open::<LEAF_FANOUT>()));
         let db = match opened {

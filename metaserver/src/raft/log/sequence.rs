@@ -80,6 +80,11 @@ impl Log {
         })
     }
 
+    /// Whether there is a log in `dir`.
+    pub fn exists(dir: &Path) -> Result<bool, LogError> {
+        Ok(!segment::list(dir)?.is_empty())
+    }
+
     pub fn reader(&self) -> LogReader {
         LogReader { segments: Arc::clone(&self.segments) }
     }
@@ -113,7 +118,9 @@ impl Log {
         }
         let mut segments = self.segments.write();
         let last = segments.last_mut().expect("there is always a segment");
-        last.allocate(self.segment_bytes.max(end + bytes), &*self.disk)
+        let allocated = last.allocate(self.segment_bytes.max(end + bytes), &*self.disk);
+        drop(segments);
+        allocated.map_err(|error| self.stop_unless_full(error))
     }
 
     /// Writes entries, which must follow the last one. They are durable only after [`Log::sync`].
@@ -121,14 +128,13 @@ impl Log {
     /// On [`LogError::NoSpace`] none of them is in the log, and it can be appended to later.
     pub fn append(&mut self, entries: &[(EntryId, Bytes)]) -> Result<(), LogError> {
         self.check_running()?;
-        let mut expected = self.reader().last().index + 1;
+        let due = self.reader().last().index + 1;
         let mut bytes = Vec::with_capacity(entries.iter().map(|(_, payload)| encoded_size(payload.len())).sum());
         let mut starts = Vec::with_capacity(entries.len());
-        for (id, payload) in entries {
+        for (expected, (id, payload)) in (due..).zip(entries) {
             if id.index != expected {
                 return Err(LogError::OutOfOrder { expected, found: id.index });
             }
-            expected += 1;
             starts.push(bytes.len() as u64);
             let record = Record { id: *id, synced: self.synced, committed: self.committed, payload: payload.clone() };
             record.encode(&mut bytes)?;
@@ -234,7 +240,8 @@ impl Log {
                 // The old one is cut to its contents, so it has no space set aside any more.
                 let last = segments.last_mut().expect("there is always a segment");
                 last.allocated = last.end;
-                return Err(error);
+                drop(segments);
+                return Err(self.stop_unless_full(error));
             }
         }
         Ok(())
@@ -242,6 +249,14 @@ impl Log {
 
     fn check_running(&self) -> Result<(), LogError> {
         self.stopped.as_ref().map_or(Ok(()), |reason| Err(LogError::Stopped(reason.clone())))
+    }
+
+    /// A full disk is something that passes.
+    fn stop_unless_full(&mut self, error: LogError) -> LogError {
+        match error {
+            LogError::NoSpace { .. } => error,
+            _ => self.stop(error),
+        }
     }
 
     fn stop(&mut self, error: LogError) -> LogError {

@@ -17,8 +17,10 @@ use super::*;
 /// A disk that fails when told to.
 #[derive(Debug, Default)]
 pub(crate) struct FaultyDisk {
-    /// Writes store half of their bytes and fail with ENOSPC; allocations fail.
+    /// Allocations fail with ENOSPC, and writes beyond the end of the file.
     pub(crate) full: AtomicBool,
+    /// Writes store half of their bytes and fail with ENOSPC.
+    pub(crate) writes_fail: AtomicBool,
     /// Syncs fail with EIO.
     pub(crate) sync_fails: AtomicBool,
     pub(crate) sync_delay_ms: AtomicU64,
@@ -26,7 +28,8 @@ pub(crate) struct FaultyDisk {
 
 impl Disk for FaultyDisk {
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if self.full.load(Ordering::SeqCst) {
+        let beyond = offset + bytes.len() as u64 > file.metadata()?.len();
+        if self.writes_fail.load(Ordering::SeqCst) || (beyond && self.full.load(Ordering::SeqCst)) {
             RealDisk.write_at(file, &bytes[..bytes.len() / 2], offset)?;
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -234,6 +237,7 @@ fn full_disk_fails_one_append_and_no_more() {
     let mut log = Log::open(dir.path(), SEGMENT_BYTES, disk.clone()).unwrap();
     append_synced(&mut log, 1..=3);
     disk.full.store(true, Ordering::SeqCst);
+    disk.writes_fail.store(true, Ordering::SeqCst);
     for _ in 0..3 {
         assert!(matches!(log.append(&entries(4..=9, 1)), Err(LogError::NoSpace { .. })));
     }
@@ -244,6 +248,7 @@ fn full_disk_fails_one_append_and_no_more() {
     let mut log = Log::open(dir.path(), SEGMENT_BYTES, disk.clone()).unwrap();
     assert_eq!(held(&log), entries(1..=3, 1));
     disk.full.store(false, Ordering::SeqCst);
+    disk.writes_fail.store(false, Ordering::SeqCst);
     append_synced(&mut log, 4..=9);
     drop(log);
     assert_eq!(held(&open(dir.path()).unwrap()), entries(1..=9, 1));

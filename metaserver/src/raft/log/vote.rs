@@ -20,7 +20,7 @@ const HEADER_BYTES: usize = 16;
 /// Where a node remembers for whom it voted. Replaced whole and synced each time: votes are rare.
 ///
 /// Layout: magic `CAIRNVOT`, format (4, little-endian), CRC-32 of the vote (4, little-endian), then the vote.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct VoteFile {
     path: PathBuf,
 }
