@@ -1,132 +1,29 @@
 //! A whole metaserver, in this process, spoken to over the wire. The chunkservers here only register and beat; their data are
 //! played by nobody: what needs real copies is tested with real chunkservers, in `replicas.rs` and in the system tests.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod common;
 
-use cairn_metaserver::{Metaserver, MetaserverConfig, StartError};
-use cairn_proto::admin::{AdminServiceClient, ServerState};
-use cairn_proto::attr::{Credentials, SetAttr};
-use cairn_proto::chunk::ChunkLocation;
-use cairn_proto::cluster::{ClusterError, ClusterServiceClient, Heartbeat, Registration, Report, Space};
+use std::time::Duration;
+
+use cairn_metaserver::MetaserverConfig;
+use cairn_proto::admin::ServerState;
+use cairn_proto::attr::SetAttr;
+use cairn_proto::cluster::{ClusterError, Heartbeat, Registration, Report, Space};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{BootId, ChunkIndex, ClusterId, InodeId, OpId, ServerId, SessionId};
-use cairn_proto::meta::{
-    ChunkExtent, ClientInfo, MetaServiceClient, Mutation, MutationReply, NamedMutation, NewNode, OpenMode,
-};
-use cairn_proto::name::Name;
+use cairn_proto::meta::{ChunkExtent, Mutation, MutationReply, NamedMutation, NewNode, OpenMode};
 use cairn_proto::policy::PolicyChange;
 use cairn_proto::time::Timestamp;
-use cairn_proto::transport::{ConnectOptions, Endpoint, PeerKind, Reconnecting, Service};
-use tarpc::context::{self, Context};
 
-type Stub<Req, Resp> = Reconnecting<Req, Resp>;
-type Meta = MetaServiceClient<Stub<cairn_proto::meta::MetaServiceRequest, cairn_proto::meta::MetaServiceResponse>>;
-type Cluster = ClusterServiceClient<
-    Stub<cairn_proto::cluster::ClusterServiceRequest, cairn_proto::cluster::ClusterServiceResponse>,
->;
-type Admin =
-    AdminServiceClient<Stub<cairn_proto::admin::AdminServiceRequest, cairn_proto::admin::AdminServiceResponse>>;
+use common::{Client, config, create, ctx, entry_of, name, start, unlink, until};
 
-fn config(dir: &Path) -> MetaserverConfig {
-    MetaserverConfig {
-        data_dir: dir.join("meta"),
-        listen: "127.0.0.1:0".into(),
-        health_listen: "127.0.0.1:0".into(),
-        session_term_s: 1,
-        ..MetaserverConfig::default()
-    }
-}
-
-/// Starts; after a stop the directory may still be locked for a moment.
-async fn start(config: MetaserverConfig) -> Metaserver {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match Metaserver::start(config.clone()).await {
-            Ok(server) => return server,
-            Err(StartError::Open(error)) if Instant::now() < deadline => {
-                eprintln!("{error}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-fn ctx() -> Context {
-    let mut context = context::current();
-    context.deadline = Instant::now() + Duration::from_secs(20);
-    context
-}
-
-/// A client of all three services, with a session.
-struct Client {
-    meta: Meta,
-    cluster: Cluster,
-    admin: Admin,
-    session: SessionId,
-    seq: u64,
-}
-
-impl Client {
-    async fn connect(endpoint: &Endpoint) -> Self {
-        let mut client = Self::without_session(endpoint);
-        client.session = client.open_session(None, vec![]).await.unwrap();
-        client
-    }
-
-    fn without_session(endpoint: &Endpoint) -> Self {
-        let options = |service| ConnectOptions::new(service, PeerKind::Client);
-        Self {
-            meta: Meta::from(Stub::new(endpoint.clone(), options(Service::Meta))),
-            cluster: Cluster::from(Stub::new(endpoint.clone(), options(Service::Cluster))),
-            admin: Admin::from(Stub::new(endpoint.clone(), options(Service::Admin))),
-            session: SessionId(0),
-            seq: 0,
-        }
-    }
-
-    async fn open_session(&self, resume: Option<SessionId>, open: Vec<InodeId>) -> Result<SessionId, FsError> {
-        let info = ClientInfo { host: "h".into(), mountpoint: "/mnt".into(), pid: 1, version: "0".into() };
-        Ok(self.meta.open_session(ctx(), info, resume, open).await.unwrap()?.session)
-    }
-
-    fn name_op(&mut self, mutation: Mutation) -> NamedMutation {
-        self.seq += 1;
-        NamedMutation { op: OpId { session: self.session, seq: self.seq }, mutation }
-    }
-
-    async fn repeat(&self, op: NamedMutation) -> Result<MutationReply, FsError> {
-        let mut results = self.meta.mutate(ctx(), vec![op], 0).await.unwrap()?;
-        assert_eq!(results.len(), 1);
-        results.remove(0)
-    }
-
-    async fn mutate(&mut self, mutation: Mutation) -> Result<MutationReply, FsError> {
-        let op = self.name_op(mutation);
-        self.repeat(op).await
-    }
-
-    async fn create(&mut self, name: &str) -> InodeId {
-        entry_of(self.mutate(create(InodeId::ROOT, name, NewNode::File, false)).await.unwrap())
-    }
-
-    async fn allocate(&mut self, inode: InodeId, count: u32) -> Result<Vec<ChunkLocation>, FsError> {
-        let reply = self.mutate(Mutation::AllocateChunks { inode, first: ChunkIndex(0), count }).await?;
-        match reply {
-            MutationReply::Chunks(chunks) => Ok(chunks),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// A chunkserver that registers and reports nothing, at an address where nobody answers.
-    async fn register(&self, n: u128) -> ServerId {
-        let registration = registration(n);
-        let server = registration.server;
-        self.cluster.register(ctx(), registration).await.unwrap().unwrap();
-        self.cluster.report(ctx(), Report { server, chunks: vec![], last: true }).await.unwrap().unwrap();
-        server
-    }
+/// A chunkserver that registers and reports nothing, at an address where nobody answers.
+async fn register(client: &Client, n: u128) -> ServerId {
+    let registration = registration(n);
+    let server = registration.server;
+    client.cluster.register(ctx(), registration).await.unwrap().unwrap();
+    client.cluster.report(ctx(), Report { server, chunks: vec![], last: true }).await.unwrap().unwrap();
+    server
 }
 
 fn registration(n: u128) -> Registration {
@@ -138,34 +35,6 @@ fn registration(n: u128) -> Registration {
         boot: BootId(1),
         space: Space { total: 8 << 30, free: 6 << 30, used: 2 << 30 },
         version: "0".into(),
-    }
-}
-
-fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
-}
-
-fn create(parent: InodeId, entry: &str, node: NewNode, open: bool) -> Mutation {
-    let owner = Credentials { uid: 0, gid: 0 };
-    Mutation::Create { parent, name: name(entry), node, mode: 0o755, umask: 0, owner, exclusive: false, open }
-}
-
-fn unlink(entry: &str) -> Mutation {
-    Mutation::Unlink { parent: InodeId::ROOT, name: name(entry) }
-}
-
-fn entry_of(reply: MutationReply) -> InodeId {
-    match reply {
-        MutationReply::Entry { attr, .. } => attr.inode,
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what} did not come about");
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -283,7 +152,7 @@ async fn chunks_are_placed_committed_and_located() {
     let file = client.create("f").await;
     assert_eq!(client.allocate(file, 1).await, Err(FsError::NoServers));
     for n in 1..=3 {
-        client.register(n).await;
+        register(&client, n).await;
     }
     let chunks = client.allocate(file, 3).await.unwrap();
     assert_eq!(chunks.len(), 3);
@@ -333,7 +202,7 @@ async fn chunkservers_are_checked_at_the_door() {
         Heartbeat { server: registration(1).server, seq: 1, space: Space::default(), load: 0, changes: vec![] };
     let unknown = client.cluster.heartbeat(ctx(), heartbeat.clone()).await.unwrap();
     assert_eq!(unknown, Err(ClusterError::UnknownServer(registration(1).server)));
-    let id = client.register(1).await;
+    let id = register(&client, 1).await;
     // Nobody answers at the old address: it was restarted elsewhere.
     let moved = Registration { endpoint: "127.0.0.1:99".parse().unwrap(), ..registration(1) };
     client.cluster.register(ctx(), moved).await.unwrap().unwrap();
