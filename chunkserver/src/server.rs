@@ -66,6 +66,7 @@ pub struct Chunkserver {
     /// What others are told.
     endpoint: Endpoint,
     health: Health,
+    standing: Standing,
     health_server: Option<HealthServer>,
 }
 
@@ -85,7 +86,8 @@ impl Chunkserver {
         };
         let endpoint = settings.told_endpoint(listener.endpoint());
         let health = Health::new();
-        Ok(Self { settings, data_dir, store, boot, listener, endpoint, health, health_server })
+        let standing = Standing::new(health.condition("registered"));
+        Ok(Self { settings, data_dir, store, boot, listener, endpoint, health, standing, health_server })
     }
 
     /// Who it is: the same at every start on the same directory.
@@ -110,7 +112,7 @@ impl Chunkserver {
     /// Serves until `shutdown` is triggered and the requests in flight are answered. Triggers it itself where the cluster
     /// does not want this server.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), RunError> {
-        let Self { settings, data_dir, store, boot, listener, endpoint, health, health_server } = self;
+        let Self { settings, data_dir, store, boot, listener, endpoint, health, standing, health_server } = self;
         let server = data_dir.server();
         tracing::info!(%server, %endpoint, chunks = store.chunk_count(), data = %settings.data_dir.display(), "serving");
         let load = Load::default();
@@ -121,7 +123,7 @@ impl Chunkserver {
             data_dir,
             load: load.clone(),
             orders,
-            standing: Standing::new(health.condition("registered")),
+            standing,
         };
         let replication = Replication::new(store.clone(), MemberAck { server, boot });
         let service = Service::new(store.clone(), replication, load, shutdown.clone());
