@@ -1,0 +1,172 @@
+//! `fsync` tells the truth.
+
+use std::time::Duration;
+
+use super::fake::Script;
+use super::*;
+use crate::io::IoError;
+
+fn cut_all(bench: &Bench) {
+    for server in 0..3 {
+        bench.fake.power_cut(server);
+    }
+}
+
+/// What a new mount sees.
+async fn seen(bench: &Bench, len: u32) -> Bytes {
+    let other = mount(&bench.fake, quiet());
+    other.file(&bench.fake.open(FILE)).read(0, len).await.unwrap()
+}
+
+#[tokio::test]
+async fn synced_bytes_survive_a_power_cut_of_everything() {
+    let bench = Bench::new(quiet());
+    let data = pattern(3 << 20, 5);
+    bench.write(0, &data).await;
+    bench.file.sync().await.unwrap();
+    cut_all(&bench);
+    assert_eq!(seen(&bench, 3 << 20).await, data);
+    assert_eq!(bench.fake.diverging(), []);
+}
+
+#[tokio::test]
+async fn what_a_restarted_server_lost_is_written_again() {
+    for restarted in [0, 1] {
+        let bench = Bench::new(quiet());
+        let data = pattern(100_000, 5);
+        bench.write(0, &data).await;
+        bench.file.flush().await.unwrap();
+        let holder = bench.fake.holders(FILE, 0)[restarted];
+        bench.fake.power_cut(holder);
+        // A part that was written since is not overwritten by what is repeated.
+        bench.write(500, &[9; 100]).await;
+        bench.file.sync().await.unwrap();
+        let mut expected = data;
+        expected[500..600].fill(9);
+        cut_all(&bench);
+        assert_eq!(seen(&bench, 100_000).await, expected);
+        assert_eq!(bench.fake.diverging(), []);
+        assert_eq!(bench.fake.violations(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_lost_and_not_kept_is_an_error_told_once() {
+    let bench = Bench::new(IoConfig { retain_bytes: 1, ..quiet() });
+    let mut cursor = bench.file.error_cursor();
+    bench.write(0, &[1; 10_000]).await;
+    bench.file.flush().await.unwrap();
+    let holder = bench.fake.holders(FILE, 0)[1];
+    let server = bench.fake.server_ids()[holder];
+    bench.fake.power_cut(holder);
+    let error = bench.file.sync().await.unwrap_err();
+    assert!(matches!(error, IoError::LostUnsynced { server: lost_by, .. } if lost_by == server), "{error}");
+    assert_eq!(bench.file.take_error(&mut cursor), Some(error));
+    bench.file.sync().await.unwrap();
+    assert_eq!(bench.file.take_error(&mut cursor), None);
+}
+
+#[tokio::test]
+async fn a_restart_before_the_background_hands_back_is_noticed_by_the_next_fsync() {
+    let config = IoConfig {
+        retain_bytes: 1,
+        dirty_age: Duration::from_millis(20),
+        idle_hand_back: Duration::from_millis(300),
+        ..quiet()
+    };
+    let bench = Bench::new(config);
+    let mut cursor = bench.file.error_cursor();
+    bench.write(0, &[1; 10_000]).await;
+    bench.file.flush().await.unwrap();
+    cut_all(&bench);
+    for _ in 0..100 {
+        if bench.fake.counts(|c| c.hand_backs) > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let _ = bench.file.sync().await;
+    assert!(matches!(bench.file.take_error(&mut cursor), Some(IoError::LostUnsynced { .. })));
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_on_the_way_is_repeated() {
+    for script in [Script::NotSent, Script::LostAfter(1), Script::Fenced] {
+        let bench = Bench::new(quiet());
+        bench.write(0, &[1; 10_000]).await;
+        bench.fake.faults.lock().syncs.push_back(script);
+        bench.file.sync().await.unwrap();
+        assert_eq!(bench.fake.counts(|c| c.replacements), 0, "{script:?}");
+        cut_all(&bench);
+        assert_eq!(seen(&bench, 10_000).await, [1; 10_000][..]);
+    }
+}
+
+#[tokio::test]
+async fn many_syncs_at_once_share_a_round() {
+    let bench = Bench::new(quiet());
+    bench.write(0, &[1; 4096]).await;
+    bench.file.sync().await.unwrap();
+    bench.fake.faults.lock().seed(1, 0, Duration::from_millis(5));
+    let before = bench.fake.counts(|c| (c.syncs, c.commits));
+    let writers = (0..50u64).map(|i| {
+        let file = bench.file.clone();
+        async move {
+            file.write(i * 4096, Bytes::from(vec![2; 4096]), now(), false).await.unwrap();
+            file.sync().await.unwrap();
+        }
+    });
+    futures::future::join_all(writers).await;
+    let after = bench.fake.counts(|c| (c.syncs, c.commits));
+    assert!(after.0 - before.0 <= 4 && after.1 - before.1 <= 4, "{before:?} to {after:?}");
+    cut_all(&bench);
+    assert_eq!(seen(&bench, 50 * 4096).await, vec![2; 50 * 4096]);
+}
+
+#[tokio::test]
+async fn fdatasync_leaves_the_time_for_later() {
+    let bench = Bench::new(quiet());
+    bench.write(0, &[1; 8192]).await;
+    bench.file.sync_data().await.unwrap();
+    assert_eq!(bench.fake.attr(FILE).size, 8192, "the size is needed to find the bytes");
+    let commits = bench.fake.counts(|c| c.commits);
+    bench.write(0, &[2; 8192]).await;
+    bench.file.sync_data().await.unwrap();
+    assert_eq!(bench.fake.counts(|c| c.commits), commits, "the time is not");
+    cut_all(&bench);
+    assert_eq!(seen(&bench, 8192).await, [2; 8192][..]);
+    bench.file.sync().await.unwrap();
+    assert_eq!(bench.fake.counts(|c| c.commits), commits + 1);
+}
+
+#[tokio::test]
+async fn a_sync_given_up_half_way_is_not_forgotten() {
+    let bench = Bench::new(quiet());
+    bench.write(0, &[1; 8192]).await;
+    bench.file.flush().await.unwrap();
+    bench.fake.faults.lock().seed(1, 0, Duration::from_millis(100));
+    let given_up = tokio::time::timeout(Duration::from_millis(20), bench.file.sync()).await;
+    assert!(given_up.is_err());
+    bench.fake.faults.lock().seed(1, 0, Duration::ZERO);
+    bench.file.sync().await.unwrap();
+    cut_all(&bench);
+    assert_eq!(seen(&bench, 8192).await, [1; 8192][..]);
+}
+
+#[tokio::test]
+async fn synced_chunks_are_handed_back_at_the_last_close() {
+    let bench = Bench::new(quiet());
+    bench.write(0, &[1; 8192]).await;
+    bench.file.hand_back().await;
+    assert_eq!(bench.fake.counts(|c| c.hand_backs), 0, "not synced: that is for the background");
+    bench.file.sync().await.unwrap();
+    assert_eq!(bench.fake.dirty().len(), 1);
+    bench.file.hand_back().await;
+    assert_eq!(bench.fake.dirty(), []);
+    bench.write(0, &[2; 10]).await;
+    bench.io.sync_all().await.unwrap();
+    bench.file.hand_back().await;
+    assert_eq!(bench.fake.dirty(), []);
+    assert_eq!(bench.fake.counts(|c| c.hand_backs), 2);
+}
