@@ -13,6 +13,8 @@ cargo build --release -p cairn-cli
 target=${CARGO_TARGET_DIR:-target}
 install -D -m 755 "$target/release/cairn" "$prefix/bin/cairn"
 ln -sf "$prefix/bin/cairn" "$sbin/mount.cairn"
+# For `mount -o remount`: the mount table names the type so.
+ln -sf "$prefix/bin/cairn" "$sbin/mount.fuse.cairn"
 for unit in metaserver chunkserver; do
     mkdir -p "$units"
     sed "s|/usr/local/bin|$prefix/bin|" "deploy/systemd/cairn-$unit.service" > "$units/cairn-$unit.service"

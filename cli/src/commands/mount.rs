@@ -43,8 +43,8 @@ pub struct MountArgs {
 pub fn run(mut args: MountArgs) -> Result<()> {
     let mut remount = false;
     for options in &mut args.options {
-        let kept: Vec<&str> = options.split(',').filter(|o| *o != "remount").collect();
-        remount |= kept.len() < options.split(',').count();
+        let (kept, dropped): (Vec<&str>, Vec<&str>) = options.split(',').partition(|o| !is_kernels(o));
+        remount |= dropped.contains(&"remount");
         *options = kept.join(",");
     }
     let config = args.config()?;
@@ -55,6 +55,12 @@ pub fn run(mut args: MountArgs) -> Result<()> {
         return Ok(());
     }
     if args.foreground { serve(&args.daemon, config) } else { start_in_background(&args) }
+}
+
+/// Not a setting of the client: `remount`, and what the mount table shows of a FUSE mount and mount(8) passes back.
+fn is_kernels(option: &str) -> bool {
+    let shown = ["user_id=", "group_id=", "rootmode=", "fd=", "max_read=", "blksize="];
+    option == "remount" || shown.iter().any(|prefix| option.starts_with(prefix))
 }
 
 fn serve(daemon: &DaemonArgs, config: MountConfig) -> Result<()> {
