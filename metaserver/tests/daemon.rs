@@ -260,3 +260,39 @@ async fn a_fresh_cluster_is_sound() {
     assert!(pages >= 3 && inodes >= 21, "{pages} pages, {inodes} inodes");
     server.shutdown().await.unwrap();
 }
+
+/// The figures of `docs/decisions/0002-chunk-membership.md`. Run by hand: `cargo test -p cairn-metaserver --test daemon -- --ignored
+/// --nocapture figures`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn figures_of_chunk_membership() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let mut client = Client::connect(server.endpoint()).await;
+    for n in 1..=3 {
+        register(&client, n).await;
+    }
+    const FILES: u32 = 200;
+    let mut files = Vec::new();
+    for n in 0..FILES {
+        files.push(client.create(&format!("f{n}")).await);
+    }
+    let before = std::time::Instant::now();
+    for file in &files {
+        client.allocate(*file, 1).await.unwrap();
+    }
+    println!("allocating one chunk: {:?} each, one after the other", before.elapsed() / FILES);
+    let before = std::time::Instant::now();
+    for file in &files {
+        client.meta.locate(ctx(), *file, ChunkIndex(0), 1).await.unwrap().unwrap();
+    }
+    println!("locating one chunk: {:?} each", before.elapsed() / FILES);
+    let before = std::time::Instant::now();
+    let big = client.create("big").await;
+    for first in (0..64 * 64).step_by(64) {
+        let (inode, first) = (big, ChunkIndex(first));
+        client.mutate(Mutation::AllocateChunks { inode, first, count: 64 }).await.unwrap();
+    }
+    println!("allocating 64 chunks: {:?} each", before.elapsed() / 64);
+    server.shutdown().await.unwrap();
+}

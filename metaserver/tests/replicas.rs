@@ -12,7 +12,7 @@ use cairn_proto::chunkserver::{
 };
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkIndex, InodeId, ServerId};
-use cairn_proto::meta::{BadReplica, ChunkExtent, Mutation, MutationReply};
+use cairn_proto::meta::{BadReplica, ChunkExtent, Mutation, MutationReply, OpenMode};
 use cairn_proto::time::Timestamp;
 use cairn_proto::transport::{ConnectOptions, Endpoint, Payload, PeerKind, Reconnecting, Service};
 use cairn_runtime::shutdown::Shutdown;
@@ -295,6 +295,33 @@ async fn a_chunk_that_its_writer_left_dirty_is_reconciled() {
     assert_eq!(states().await, 0);
     // Nobody holds the file open: the writer is as good as gone.
     until("reconciling", async || states().await == 2).await;
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_vanished_writer_left_is_seen_only_reconciled() {
+    let mut world = World::new(2).await;
+    let (file, location) = world.written_file("f", false).await;
+    let write = OpenMode { read: true, write: true };
+    world.client.meta.open(ctx(), world.client.session, file, write).await.unwrap().unwrap();
+    let reader = Client::connect(world.meta.endpoint()).await;
+    // The writer falls silent, the reader does not; and it opens the file for writing, too.
+    reader.meta.open(ctx(), reader.session, file, write).await.unwrap().unwrap();
+    until("the writer's session ends", async || {
+        reader.meta.keep_alive(ctx(), reader.session).await.unwrap().unwrap();
+        reader.admin.status(ctx()).await.unwrap().unwrap().sessions.len() == 1
+    })
+    .await;
+    world.client = reader;
+    until("reconciling", async || {
+        world.client.meta.keep_alive(ctx(), world.client.session).await.unwrap().unwrap();
+        world.locate(file).await.is_ok_and(|l| l.id.version > location.id.version)
+    })
+    .await;
+    for replica in &location.replicas {
+        let stat = world.chunks_at(&replica.endpoint).stat(ctx(), location.id.handle).await.unwrap().unwrap();
+        assert_eq!(stat.state, ChunkState::Clean);
+    }
     world.assert_sound().await;
 }
 

@@ -9,7 +9,7 @@ use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId};
 use parking_lot::Mutex;
 
 /// Copies in the orders of one heartbeat's reply at most. Deleting is cheap but not free, and readers come first.
-pub const MAX_DELETES_PER_HEARTBEAT: usize = 512;
+pub const MAX_DELETES_PER_HEARTBEAT: usize = 2048;
 /// An order that was not confirmed for this long is sent again.
 pub const RESEND_AFTER: Duration = Duration::from_secs(10);
 

@@ -1,15 +1,21 @@
 //! Dirty chunks whose writer is gone: their copies are made identical before they count as clean again.
 //!
 //! A client that dies in the middle of a write leaves bytes that some copies have and others do not. None of them were
-//! acknowledged, but two readers must not see two different answers. Members are fenced under the next version first: should the
-//! writer be alive after all, it is told, locates the chunk again, and goes on.
+//! acknowledged, but two readers must not see two different answers. So a file whose writer vanished with its session is looked
+//! after at once, and its dirty chunks are not handed out before ([`is_unsettled`]). A chunk that was left dirty by a writer that
+//! closed the file has some time: it may be on its way to being handed back.
+//!
+//! Members are fenced under the next version first: should the writer be alive after all, it is told, locates the chunk again, and
+//! goes on.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::chunkserver::ChunkState;
 use cairn_proto::error::FsError;
-use cairn_proto::ids::{ChunkHandle, ServerId};
+use cairn_proto::ids::{ChunkHandle, InodeId, ServerId};
 use cairn_runtime::worker::{WorkError, WorkState, Worker};
 use thiserror::Error;
 
@@ -39,6 +45,8 @@ pub enum Verdict {
 pub struct Writers {
     /// Some session holds the file open for writing.
     pub present: bool,
+    /// Another one did before, and vanished: whoever is present has not seen the chunk yet.
+    pub abandoned: bool,
     /// Every session has had the time to say what it holds open.
     pub all_known: bool,
     /// Since the last change that a server told of; `None`: the chunk came with a registration.
@@ -53,8 +61,18 @@ pub fn judge(members: &[MemberView], writers: Writers, patience: Duration) -> Ve
     if all_there && !members.iter().any(is_dirty) {
         return Verdict::Settled;
     }
-    let is_orphaned = writers.all_known && !writers.present && writers.quiet_for.is_none_or(|quiet| quiet >= patience);
+    let is_quiet = writers.quiet_for.is_none_or(|quiet| quiet >= patience);
+    let is_orphaned = writers.abandoned || writers.all_known && !writers.present && is_quiet;
     if all_there && is_orphaned { Verdict::Reconcile } else { Verdict::Wait }
+}
+
+/// Whether a chunk of an abandoned file is about to be reconciled: nobody gets to see it until then. Where a member is missing that
+/// may take long, and whoever is up holds everything that was acknowledged: then it is handed out.
+pub fn is_unsettled(cluster: &Cluster, chunk: &ChunkLocation) -> bool {
+    let (handle, now) = (chunk.id.handle, cluster.now());
+    let members = chunk.replicas.iter().map(|replica| cluster.registry.member(replica.server, handle, now));
+    let writers = Writers { present: false, abandoned: true, all_known: true, quiet_for: None };
+    judge(&members.collect::<Vec<_>>(), writers, Duration::ZERO) == Verdict::Reconcile
 }
 
 /// Why a chunk was not reconciled this time.
@@ -74,16 +92,27 @@ pub struct ReconcileWorker {
     patience: Duration,
     /// Where the pass over the dirty chunks stands.
     pass: std::vec::IntoIter<(ChunkHandle, Option<Moment>)>,
+    /// Files that were abandoned before it began.
+    abandoned: HashSet<InodeId>,
+    /// Files with chunks that were not settled in it.
+    unsettled: HashSet<InodeId>,
 }
 
 impl ReconcileWorker {
     pub fn new(cluster: Arc<Cluster>, clients: Arc<Clients>, patience: Duration) -> Self {
-        Self { cluster, clients, patience, pass: Vec::new().into_iter() }
+        Self {
+            cluster,
+            clients,
+            patience,
+            pass: Vec::new().into_iter(),
+            abandoned: HashSet::new(),
+            unsettled: HashSet::new(),
+        }
     }
 
     /// Whether anything was done.
-    async fn look_at(&self, handle: ChunkHandle, written: Option<Moment>) -> Result<bool, ReconcileError> {
-        let cluster = &*self.cluster;
+    async fn look_at(&mut self, handle: ChunkHandle, written: Option<Moment>) -> Result<bool, ReconcileError> {
+        let cluster = self.cluster.clone();
         let Some(chunk) = cluster.chunk(handle)? else {
             cluster.registry.dirty().settled(handle);
             return Ok(false);
@@ -92,17 +121,23 @@ impl ReconcileWorker {
         let views: Vec<_> = chunk.members.iter().map(|&server| cluster.registry.member(server, handle, now)).collect();
         let writers = Writers {
             present: self.clients.files.has_writer(chunk.inode),
+            abandoned: self.clients.files.is_abandoned(chunk.inode),
             all_known: self.clients.sessions.reclaimed(now),
             quiet_for: written.map(|written| now.saturating_sub(written)),
         };
         match judge(&views, writers, self.patience) {
-            Verdict::Wait => Ok(false),
+            Verdict::Wait => {
+                self.unsettled.insert(chunk.inode);
+                Ok(false)
+            }
             Verdict::Settled => {
                 cluster.registry.dirty().settled(handle);
                 Ok(false)
             }
             Verdict::Reconcile => {
-                reconcile(cluster, handle).await?;
+                // Looked at again in the next pass: only then it is settled.
+                self.unsettled.insert(chunk.inode);
+                reconcile(&cluster, handle).await?;
                 Ok(true)
             }
         }
@@ -142,12 +177,15 @@ pub async fn make_identical(
     holders: &[ServerId],
 ) -> Result<(), ReconcileError> {
     let now = cluster.now();
+    // A server that was restarted may have lost what was not synced: the others' bytes come first.
+    let mut holders = holders.to_vec();
+    holders.sort_by_key(|&server| cluster.registry.joined(server));
     let mut replicas = holders.iter().map(|&server| cluster.registry.replica(server, now));
     let Some(first) = replicas.next() else { return Ok(()) };
     let peers: Vec<_> = replicas.collect();
     let answer = cluster.peers.reconcile(&first.endpoint, id, peers).await;
     let stat = answer.map_err(|cause| ReconcileError::Peer { handle: id.handle, server: first.server, cause })?;
-    for &server in holders {
+    for server in holders {
         cluster.registry.learn(server, &stat);
     }
     Ok(())
@@ -167,6 +205,9 @@ impl Worker for ReconcileWorker {
                 Err(error) => tracing::info!(%error, "a chunk could not be reconciled, will be tried again"),
             }
         }
+        self.clients.files.forget_abandoned(self.abandoned.difference(&self.unsettled));
+        self.abandoned = self.clients.files.abandoned();
+        self.unsettled.clear();
         self.pass = self.cluster.registry.dirty().list().into_iter();
         Ok(WorkState::Wait(PAUSE))
     }
@@ -185,7 +226,7 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(30);
-    const GONE: Writers = Writers { present: false, all_known: true, quiet_for: None };
+    const GONE: Writers = Writers { present: false, abandoned: false, all_known: true, quiet_for: None };
 
     fn member(standing: Standing, state: ChunkState) -> MemberView {
         let copy = Some(Copy { version: ChunkVersion(1), length: 1, state });
@@ -210,6 +251,13 @@ mod tests {
             assert_eq!(judge(&members, not_yet, PATIENCE), Verdict::Wait, "{not_yet:?}");
         }
         assert_eq!(judge(&members, Writers { quiet_for: Some(PATIENCE), ..GONE }, PATIENCE), Verdict::Reconcile);
+    }
+
+    #[test]
+    fn what_is_abandoned_waits_for_nobody() {
+        let members = [member(Standing::Up, ChunkState::Dirty), member(Standing::Up, ChunkState::Dirty)];
+        let writers = Writers { present: true, abandoned: true, all_known: false, quiet_for: Some(Duration::ZERO) };
+        assert_eq!(judge(&members, writers, PATIENCE), Verdict::Reconcile);
     }
 
     #[test]

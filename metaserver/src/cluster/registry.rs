@@ -154,6 +154,11 @@ impl Registry {
         self.servers.read().get(&server).map(|known| known.lock().endpoint.clone())
     }
 
+    /// When a server registered, the last time.
+    pub fn joined(&self, server: ServerId) -> Option<Moment> {
+        self.servers.read().get(&server).map(|known| known.lock().joined())
+    }
+
     /// Name of a server for people; its id where no name is known.
     pub fn name(&self, server: ServerId) -> String {
         self.servers.read().get(&server).map_or_else(|| server.to_string(), |known| known.lock().name.clone())

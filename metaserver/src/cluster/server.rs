@@ -6,7 +6,7 @@ use cairn_proto::admin::{ServerState, ServerStatus};
 use cairn_proto::chunk::Replica;
 use cairn_proto::chunkserver::ChunkStat;
 use cairn_proto::cluster::{ChunkChange, Heartbeat, Registration, Space};
-use cairn_proto::ids::{BootId, ChunkHandle, ServerId};
+use cairn_proto::ids::{ChunkHandle, ServerId};
 use cairn_proto::transport::Endpoint;
 
 use super::copies::{Copy, CopyMap};
@@ -36,7 +36,8 @@ pub struct Server {
     pub id: ServerId,
     pub name: String,
     pub endpoint: Endpoint,
-    boot: Option<BootId>,
+    /// When it registered, the last time.
+    joined: Moment,
     phase: Phase,
     space: Space,
     load: u32,
@@ -58,7 +59,7 @@ impl Server {
             id: known.server,
             name: known.name,
             endpoint: known.endpoint,
-            boot: None,
+            joined: now,
             phase: Phase::Absent { goodbye: false },
             space: Space::default(),
             load: 0,
@@ -75,7 +76,7 @@ impl Server {
     pub fn join(&mut self, registration: &Registration, now: Moment) {
         self.name.clone_from(&registration.name);
         self.endpoint = registration.endpoint.clone();
-        self.boot = Some(registration.boot);
+        self.joined = now;
         self.phase = Phase::Joining;
         self.space = registration.space;
         self.load = 0;
@@ -145,6 +146,10 @@ impl Server {
     pub fn learn(&mut self, stat: &ChunkStat) {
         let copies = self.incoming.as_mut().unwrap_or(&mut self.copies);
         copies.insert(stat.id.handle, Copy::from(stat));
+    }
+
+    pub fn joined(&self) -> Moment {
+        self.joined
     }
 
     pub fn copy(&self, handle: ChunkHandle) -> Option<Copy> {

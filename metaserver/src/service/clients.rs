@@ -16,6 +16,7 @@ use tarpc::context::Context;
 use super::Shared;
 use super::mutate::{mutate, register_open};
 use crate::cluster::locate::locate;
+use crate::cluster::reconcile::is_unsettled;
 use crate::cluster::repair::{BadCopy, Complaint};
 use crate::namespace::query;
 
@@ -91,7 +92,7 @@ impl MetaService for MetaFace {
         shared.clients.heard(session)?;
         let found = register_open(shared, session, inode, mode.write)?;
         let chunks = match found.kind() {
-            FileKind::File => locate(&shared.cluster, inode, ChunkIndex(0), MAX_CHUNKS_PER_CALL),
+            FileKind::File => locate_settled(shared, inode, ChunkIndex(0), MAX_CHUNKS_PER_CALL),
             _ => Ok(Vec::new()),
         };
         match chunks {
@@ -119,7 +120,7 @@ impl MetaService for MetaFace {
         first: ChunkIndex,
         count: u32,
     ) -> Result<Vec<ChunkLocation>, FsError> {
-        locate(&self.0.cluster, inode, first, count)
+        locate_settled(&self.0, inode, first, count)
     }
 
     async fn report_bad_replica(
@@ -153,6 +154,22 @@ impl MetaService for MetaFace {
     async fn stat_fs(self, _: Context) -> Result<FsStat, FsError> {
         self.0.stat_fs()
     }
+}
+
+/// The chunks of a part of a file. `ChunkBusy` where one of them is still in the state in which a writer that vanished left it.
+fn locate_settled(
+    shared: &Shared,
+    inode: InodeId,
+    first: ChunkIndex,
+    count: u32,
+) -> Result<Vec<ChunkLocation>, FsError> {
+    let chunks = locate(&shared.cluster, inode, first, count)?;
+    if shared.clients.files.is_abandoned(inode)
+        && let Some(unsettled) = chunks.iter().find(|chunk| is_unsettled(&shared.cluster, chunk))
+    {
+        return Err(FsError::ChunkBusy(unsettled.id.handle));
+    }
+    Ok(chunks)
 }
 
 /// Runs something to its end even when the caller goes away half way.

@@ -21,6 +21,8 @@ struct Inner {
     sessions: HashMap<SessionId, HashMap<InodeId, Open>>,
     inodes: HashMap<InodeId, Holders>,
     reaping: HashSet<InodeId>,
+    /// Files with a writer that did not close them: its session ended first.
+    abandoned: HashSet<InodeId>,
 }
 
 /// How one session holds one inode.
@@ -83,11 +85,31 @@ impl OpenFiles {
         }
     }
 
-    /// Ends all opens of a session, and takes no more.
+    /// Ends all opens of a session, and takes no more. What it was writing to is abandoned.
     pub fn drop_session(&self, session: SessionId) {
         let mut inner = self.inner.lock();
         for (inode, open) in inner.sessions.remove(&session).unwrap_or_default() {
             inner.let_go(inode, open);
+            if open.write {
+                inner.abandoned.insert(inode);
+            }
+        }
+    }
+
+    /// Whether a writer of `inode` vanished, and its chunks may be in the state that it left them in.
+    pub fn is_abandoned(&self, inode: InodeId) -> bool {
+        self.inner.lock().abandoned.contains(&inode)
+    }
+
+    pub fn abandoned(&self) -> HashSet<InodeId> {
+        self.inner.lock().abandoned.clone()
+    }
+
+    /// What vanished writers left behind in these inodes has been looked after.
+    pub fn forget_abandoned<'a>(&self, inodes: impl Iterator<Item = &'a InodeId>) {
+        let mut inner = self.inner.lock();
+        for inode in inodes {
+            inner.abandoned.remove(inode);
         }
     }
 
@@ -108,7 +130,7 @@ impl OpenFiles {
 
     /// Whether some session may be writing to `inode`.
     pub fn has_writer(&self, inode: InodeId) -> bool {
-        self.inner.lock().inodes.get(&inode).is_some_and(|holders| holders.writers > 0)
+        self.inner.lock().has_writer(inode)
     }
 
     pub fn is_open(&self, session: SessionId, inode: InodeId) -> bool {
@@ -122,6 +144,10 @@ impl OpenFiles {
 }
 
 impl Inner {
+    fn has_writer(&self, inode: InodeId) -> bool {
+        self.inodes.get(&inode).is_some_and(|holders| holders.writers > 0)
+    }
+
     fn add(&mut self, session: SessionId, inode: InodeId, count: u32, write: bool) -> Result<(), FsError> {
         let files = self.sessions.get_mut(&session).ok_or(FsError::SessionUnknown(session))?;
         let holders = self.inodes.entry(inode).or_default();
@@ -215,6 +241,22 @@ mod tests {
         files.drop_session(A);
         assert!(is_free(&files) && !files.has_writer(FILE));
         assert_eq!(files.open(A, FILE, true), Err(FsError::SessionUnknown(A)));
+    }
+
+    #[test]
+    fn only_a_writer_that_vanishes_abandons() {
+        let files = of_two_sessions();
+        files.open(A, FILE, true).unwrap();
+        files.open(B, FILE, true).unwrap();
+        files.open(A, InodeId(8), false).unwrap();
+        files.open(A, InodeId(9), true).unwrap();
+        files.release(A, &[InodeId(9)]);
+        assert!(files.abandoned().is_empty());
+        files.drop_session(A);
+        assert!(files.is_abandoned(FILE) && files.has_writer(FILE));
+        assert_eq!(files.abandoned(), HashSet::from([FILE]));
+        files.forget_abandoned([FILE].iter());
+        assert!(!files.is_abandoned(FILE));
     }
 
     #[test]
