@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cairn_proto::transport::Backoff;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Wait after the first failure; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -16,13 +17,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Attempts {
     backoff: Backoff,
     give_up: Option<Instant>,
+    stop: CancellationToken,
 }
 
 impl Attempts {
-    /// `patience`: how long from now; `None` is for ever.
-    pub(super) fn new(patience: Option<Duration>) -> Self {
+    /// `patience`: how long from now; `None` is for ever. In any case not after `stop`.
+    pub(super) fn new(patience: Option<Duration>, stop: CancellationToken) -> Self {
         let give_up = patience.map(|patience| Instant::now() + patience);
-        Self { backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), give_up }
+        Self { backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), give_up, stop }
     }
 
     /// Waits a little before the next attempt; or gives `error` back once patience is at its end.
@@ -31,8 +33,10 @@ impl Attempts {
         if self.give_up.is_some_and(|give_up| Instant::now() + pause > give_up) {
             return Err(error);
         }
-        tokio::time::sleep(pause).await;
-        Ok(())
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.stop.cancelled() => Err(error),
+        }
     }
 }
 
@@ -42,7 +46,7 @@ mod tests {
 
     #[tokio::test]
     async fn gives_up_after_its_patience_and_not_before() {
-        let mut attempts = Attempts::new(Some(Duration::from_millis(300)));
+        let mut attempts = Attempts::new(Some(Duration::from_millis(300)), CancellationToken::new());
         let begin = Instant::now();
         let mut made = 0;
         while attempts.pause("no").await.is_ok() {
@@ -51,6 +55,14 @@ mod tests {
         // The next pause, of at most 320 ms, would not have fitted.
         assert!(begin.elapsed() > Duration::from_millis(20));
         assert!((2..30).contains(&made), "{made}");
-        assert_eq!(Attempts::new(Some(Duration::ZERO)).pause("no").await, Err("no"));
+    }
+
+    #[tokio::test]
+    async fn ends_with_the_mount() {
+        let stop = CancellationToken::new();
+        let mut attempts = Attempts::new(None, stop.clone());
+        assert_eq!(attempts.pause("no").await, Ok(()));
+        stop.cancel();
+        assert_eq!(attempts.pause("no").await, Err("no"));
     }
 }

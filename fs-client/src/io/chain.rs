@@ -172,7 +172,7 @@ impl Chains {
     }
 
     fn operation(&self, index: ChunkIndex, repeat: Repeat) -> Operation {
-        let attempts = Attempts::new(self.shared.config.write_patience);
+        let attempts = self.shared.write_attempts();
         Operation { index, repeat, attempts, patient: 0 }
     }
 

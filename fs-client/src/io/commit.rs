@@ -4,7 +4,6 @@ use cairn_proto::attr::Attr;
 use cairn_proto::meta::{ChunkExtent, MAX_CHUNKS_PER_CALL};
 use cairn_proto::time::Timestamp;
 
-use super::attempts::Attempts;
 use super::changes::{Changes, Reach};
 use super::error::{IoError, MetaError};
 use super::file::{FileIo, KnownAttr};
@@ -14,7 +13,7 @@ impl FileIo {
     pub(super) async fn commit(&self, reach: Reach) -> Result<(), IoError> {
         let _turn = self.commit_turn.lock().await;
         let Some(batch) = self.begin_commit(reach) else { return Ok(()) };
-        let mut attempts = Attempts::new(self.shared.config.write_patience);
+        let mut attempts = self.shared.write_attempts();
         loop {
             let Err(cause) = self.send(&batch).await else { return Ok(()) };
             let transient = cause.is_transient();

@@ -63,7 +63,7 @@ impl FileIo {
     async fn fetch(&self, range: Range<u64>) -> Result<Parts, IoError> {
         let index = ChunkIndex::of_offset(range.start).ok_or(IoError::TooLarge(self.inode))?;
         let last = ChunkIndex::of_offset(self.size().saturating_sub(1)).unwrap_or(index);
-        let mut attempts = Attempts::new(self.shared.config.read_patience);
+        let mut attempts = self.shared.read_attempts();
         // A location from the cache may be old: what it cannot do is not believed before the metaserver has been asked again.
         let mut fresh = self.locations.peek(index).is_none();
         loop {

@@ -139,6 +139,7 @@ impl Io {
 impl Drop for Io {
     fn drop(&mut self) {
         self.background.abort();
+        self.shared.stop.cancel();
         // They refer to what is shared, and that to them.
         self.shared.files.let_go();
     }

@@ -6,7 +6,6 @@ use cairn_proto::chunk::CHUNK_SIZE;
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::ChunkIndex;
 
-use super::attempts::Attempts;
 use super::error::{CallError, IoError};
 use super::file::FileIo;
 
@@ -48,7 +47,7 @@ impl FileIo {
 
     /// The ranges of the file that hold data in one chunk, ascending.
     async fn data_ranges(&self, index: ChunkIndex) -> Result<Vec<Range<u64>>, IoError> {
-        let mut attempts = Attempts::new(self.shared.config.read_patience);
+        let mut attempts = self.shared.read_attempts();
         let last = ChunkIndex::of_offset(self.size().saturating_sub(1)).unwrap_or(index);
         loop {
             let location = match self.locations.locate(index, last.max(index)).await {

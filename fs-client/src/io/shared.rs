@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use cairn_proto::attr::Attr;
 use cairn_proto::ids::InodeId;
 use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::attempts::Attempts;
 use super::block_cache::BlockCache;
 use super::budget::Budget;
 use super::chunk_transport::ChunkTransport;
@@ -18,6 +22,9 @@ use super::config::IoConfig;
 use super::file::FileIo;
 use super::meta_io::MetaIo;
 use super::replicas::Replicas;
+
+/// Between two looks through all files for something to send.
+const PUSH_PERIOD: Duration = Duration::from_millis(20);
 
 /// Told the attributes that a commit of written data brought back.
 pub type Observer = Arc<dyn Fn(Attr) + Send + Sync>;
@@ -36,6 +43,9 @@ pub(super) struct Shared {
     pub(super) read_ahead: Arc<Semaphore>,
     pub(super) files: Files,
     closed: AtomicBool,
+    /// Nothing is tried again any more.
+    pub(super) stop: CancellationToken,
+    last_push: Mutex<Option<Instant>>,
 }
 
 /// The files that have a [`FileIo`]. Taken after a file's own lock, never before it.
@@ -66,6 +76,8 @@ impl Shared {
             read_ahead: Arc::new(Semaphore::new(config.read_ahead_requests)),
             files: Files::new(config.idle_files),
             closed: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            last_push: Mutex::default(),
             config,
         })
     }
@@ -79,8 +91,25 @@ impl Shared {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Sends everything that any file has to send: somebody waits for memory.
+    pub(super) fn write_attempts(&self) -> Attempts {
+        Attempts::new(self.config.write_patience, self.stop.clone())
+    }
+
+    pub(super) fn read_attempts(&self) -> Attempts {
+        Attempts::new(self.config.read_patience, self.stop.clone())
+    }
+
+    /// Sends everything that any file has to send: somebody waits for memory. Now and then is enough: whoever writes while
+    /// memory is short sends at once.
     pub(super) fn push_all_files(&self) {
+        let now = Instant::now();
+        {
+            let mut last = self.last_push.lock();
+            if last.is_some_and(|last| now - last < PUSH_PERIOD) {
+                return;
+            }
+            *last = Some(now);
+        }
         for file in self.files.active() {
             file.push();
         }

@@ -22,6 +22,7 @@ pub enum Script {
 }
 
 /// The wire.
+#[derive(Debug)]
 pub struct Faults {
     rng: StdRng,
     /// One call in so many goes wrong; 0: none.

@@ -55,6 +55,12 @@ pub struct World {
     observed: Option<Attr>,
 }
 
+impl std::fmt::Debug for Fake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fake").field("counts", &self.world.lock().counts).finish_non_exhaustive()
+    }
+}
+
 impl Fake {
     pub fn new(servers: usize, copies: usize) -> Arc<Self> {
         let world = World {
