@@ -86,7 +86,14 @@ impl LogStore {
         let records =
             tokio::task::spawn_blocking(read).await.map_err(|e| StorageIOError::read_logs(AnyError::new(&e)))?;
         let records = records.map_err(|e| StorageIOError::read_logs(AnyError::new(&e)))?;
-        records.iter().map(|record| entry::decode(record).ok_or_else(|| undecodable(record.id))).collect()
+        let mut entries = Vec::with_capacity(records.len());
+        for record in &records {
+            match entry::decode(record) {
+                Some(entry) => entries.push(entry),
+                None => return Err(undecodable(record.id)),
+            }
+        }
+        Ok(entries)
     }
 }
 
@@ -158,8 +165,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut records = Vec::new();
         {
             let mut tail = self.shared.tail.lock();
-            // Indices on disk are one more than those in the tail.
-            tail.shrink(self.shared.written.load(Ordering::Acquire).saturating_sub(1));
+            // Indices on disk are one more than those in the tail: the last one written is the next one here.
+            tail.shrink(self.shared.written.load(Ordering::Acquire));
             for entry in entries {
                 let (id, payload) = entry::encode(&entry);
                 tail.push(entry, payload.len());

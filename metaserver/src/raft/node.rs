@@ -47,7 +47,6 @@ struct Inner {
     taking: tokio::sync::Mutex<()>,
     /// Why the node cannot go on, if it cannot.
     failure: watch::Sender<Option<String>>,
-    _lock: Arc<DirLock>,
 }
 
 /// A look at a node.
@@ -95,8 +94,8 @@ impl MetaNode {
         let (raft_handle, log) = (raft.clone(), parts.log.clone());
         let batcher = Batcher { raft: raft_handle, log, dir, reserve_bytes, failure: failure.clone() };
         tokio::spawn(batcher.run(proposals));
-        let Parts { applier, log, checkpoints, lock } = parts;
-        let inner = Inner { config, raft, queue, applier, log, checkpoints, taking, failure, _lock: lock };
+        let Parts { applier, log, checkpoints } = parts;
+        let inner = Inner { config, raft, queue, applier, log, checkpoints, taking, failure };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -138,7 +137,8 @@ impl MetaNode {
     pub async fn checkpoint(&self) -> Result<LogIndex, TakeError> {
         let _taking = self.inner.taking.lock().await;
         let (keyspace, checkpoints) = (Arc::clone(self.keyspace()), Arc::clone(&self.inner.checkpoints));
-        let taken = tokio::task::spawn_blocking(move || snapshot::take(&keyspace, &checkpoints)).await;
+        let reserve = self.inner.config.reserve_bytes / 2;
+        let taken = tokio::task::spawn_blocking(move || snapshot::take(&keyspace, &checkpoints, reserve)).await;
         let header = taken.map_err(|e| TakeError::Stopped(e.to_string()))??;
         let stopped = |fatal: openraft::error::Fatal<NodeId>| TakeError::Stopped(fatal.to_string());
         self.inner.raft.trigger().snapshot().await.map_err(stopped)?;
@@ -229,7 +229,6 @@ struct Parts {
     applier: Arc<Applier>,
     log: LogStore,
     checkpoints: Arc<Checkpoints>,
-    lock: Arc<DirLock>,
 }
 
 impl Parts {
@@ -249,11 +248,11 @@ impl Parts {
         let log = Log::open(&log_dir, config.segment_bytes, disk)?;
         let (reader, committed) = (log.reader(), log.committed());
         let recovery = Recovery { config, log: &reader, checkpoints: &checkpoints };
-        let applier = Arc::new(Applier::new(recovery.open_store()?, machine)?);
+        let applier = Arc::new(Applier::new(recovery.open_store()?, machine, Arc::clone(&lock))?);
         replay(&reader, committed, &applier)?;
         let writer = spawn_writer(log, vote.clone(), &log_dir)?;
-        let log = LogStore::new(writer, reader, vote, Arc::clone(&checkpoints), Arc::clone(&lock));
-        Ok(Self { applier, log, checkpoints, lock })
+        let log = LogStore::new(writer, reader, vote, Arc::clone(&checkpoints), lock);
+        Ok(Self { applier, log, checkpoints })
     }
 }
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use openraft::{AnyError, RaftSnapshotBuilder, Snapshot, SnapshotMeta};
 
 use super::applied::Applied;
-use super::checkpoint::{CheckpointHeader, Checkpoints};
+use super::checkpoint::{CheckpointError, CheckpointHeader, Checkpoints};
 use super::error::TakeError;
+use super::space::has_reserve;
 use super::types::{StorageError, StorageIOError, TypeConfig};
 use crate::store::{Keyspace, StoreError};
 
@@ -33,7 +34,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             return Ok(snapshot);
         }
         let (keyspace, checkpoints) = (Arc::clone(&self.keyspace), Arc::clone(&self.checkpoints));
-        let taken = tokio::task::spawn_blocking(move || take(&keyspace, &checkpoints)).await;
+        let taken = tokio::task::spawn_blocking(move || take(&keyspace, &checkpoints, 0)).await;
         let taken = taken.map_err(|e| StorageIOError::write_snapshot(None, AnyError::new(&e)))?;
         taken.map_err(|e| StorageIOError::write_snapshot(None, AnyError::new(&e)))?;
         let missing =
@@ -45,7 +46,19 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 /// Writes the state as it is now to a new checkpoint, while commits go on. Blocks until it is durable and verified.
 ///
 /// Where nothing was applied since the newest one, that one is returned.
-pub(super) fn take(keyspace: &Arc<Keyspace>, checkpoints: &Checkpoints) -> Result<CheckpointHeader, TakeError> {
+///
+/// Not begun where it may leave less than `reserve_bytes` of the disk.
+pub(super) fn take(
+    keyspace: &Arc<Keyspace>,
+    checkpoints: &Checkpoints,
+    reserve_bytes: u64,
+) -> Result<CheckpointHeader, TakeError> {
+    let expected = checkpoints.expected_bytes();
+    if !has_reserve(checkpoints.dir(), reserve_bytes + expected) {
+        // Filling the disk up would hurt more than a longer log does.
+        let path = checkpoints.dir().to_owned();
+        return Err(CheckpointError::NoSpace { action: "setting aside space for a", path }.into());
+    }
     let image = keyspace.image()?;
     let applied = decode_applied(&image.meta().applied)?;
     match checkpoints.newest() {

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::applied::Applied;
 use super::checkpoint::{CheckpointError, CheckpointReader, Checkpoints};
+use super::lock::DirLock;
 use super::log::EntryId;
 use super::machine::Machine;
 use super::snapshot::{self, SnapshotBuilder};
@@ -27,14 +28,20 @@ pub(super) struct Applier {
     applied: Mutex<Applied>,
     /// `applied.commands`, to be read without waiting.
     commands: AtomicU64,
+    /// The last field: released only when the store is closed.
+    _lock: Arc<DirLock>,
 }
 
 impl Applier {
     /// Goes on from where `keyspace` says that it is.
-    pub(super) fn new(keyspace: Arc<Keyspace>, machine: Arc<dyn Machine>) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        keyspace: Arc<Keyspace>,
+        machine: Arc<dyn Machine>,
+        lock: Arc<DirLock>,
+    ) -> Result<Self, StoreError> {
         let applied = read_applied(&keyspace)?;
         let commands = AtomicU64::new(applied.commands);
-        Ok(Self { keyspace, machine, applied: Mutex::new(applied), commands })
+        Ok(Self { keyspace, machine, applied: Mutex::new(applied), commands, _lock: lock })
     }
 
     /// How far the log is applied.

@@ -25,9 +25,9 @@ impl Tail {
         self.entries.push_back((entry, bytes + ENTRY_OVERHEAD_BYTES));
     }
 
-    /// Forgets old entries beyond the limit, but none after `written`: those are nowhere else yet.
-    pub(super) fn shrink(&mut self, written: u64) {
-        while self.bytes > KEEP_BYTES && self.first().is_some_and(|first| first <= written) {
+    /// Forgets old entries beyond the limit, but none from `unwritten` on: those are nowhere else yet.
+    pub(super) fn shrink(&mut self, unwritten: u64) {
+        while self.bytes > KEEP_BYTES && self.first().is_some_and(|first| first < unwritten) {
             self.pop_front();
         }
     }

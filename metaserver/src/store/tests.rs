@@ -245,6 +245,88 @@ fn differing_ends_are_a_torn_batch() {
     assert!(matches!(Keyspace::open(store, CACHE_BYTES), Err(StoreError::Damaged(Damage::TornBatch))));
 }
 
+/// Pairs of keys, far apart, whose values always add up, whatever is read while they change.
+#[test]
+fn readers_see_whole_commits_while_pages_come_and_go() {
+    const ACCOUNTS: u32 = 4000;
+    const TOTAL: u64 = 1000;
+    let key = |side: u8, n: u32| Bytes::from([&[side][..], &n.to_be_bytes(), &[b'.'; 60]].concat());
+    let seconds = std::env::var("CAIRN_TEST_SECONDS").map_or(2, |text| text.parse().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    // Far less cache than there is data, so that leaves are thrown out and read back all the time.
+    let keyspace = Keyspace::open(SledStore::open(dir.path(), 64 * 1024).unwrap(), 1024).unwrap();
+    let number = |bytes: &[u8]| u64::from_be_bytes(bytes[..8].try_into().unwrap());
+    let mut writes = WriteSet::default();
+    for n in 0..ACCOUNTS {
+        writes.put(key(1, n), TOTAL.to_be_bytes().to_vec().into());
+        writes.put(key(9, n), 0u64.to_be_bytes().to_vec().into());
+    }
+    keyspace.commit(writes, Bytes::new()).unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    let running = || std::time::Instant::now() < end;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0u64.. {
+                if !running() {
+                    break;
+                }
+                let view = keyspace.view();
+                let mut txn = Txn::new(&view);
+                for step in 0..5 {
+                    let n = ((round * 5 + step).wrapping_mul(2_654_435_761) % u64::from(ACCOUNTS)) as u32;
+                    let left = number(&txn.get(&key(1, n)).unwrap().unwrap());
+                    let moved = (left + round) % (TOTAL + 1);
+                    txn.put(key(1, n), moved.to_be_bytes().to_vec());
+                    txn.put(key(9, n), (TOTAL - moved).to_be_bytes().to_vec());
+                    // Rows that come and go make leaves split and merge.
+                    let passing = key(5, (round % 3000) as u32 * 5 + step as u32);
+                    if round / 3000 % 2 == 0 { txn.put(passing, vec![7; 90]) } else { txn.delete(passing) }
+                }
+                let writes = txn.into_writes();
+                drop(view);
+                keyspace.commit(writes, round.to_be_bytes().to_vec().into()).unwrap();
+            }
+        });
+        for reader in 0..2u32 {
+            let keyspace = &keyspace;
+            scope.spawn(move || {
+                for round in 0u32.. {
+                    if !running() {
+                        break;
+                    }
+                    let view = keyspace.view();
+                    let n = round.wrapping_mul(40_503 + reader) % ACCOUNTS;
+                    let (left, right) =
+                        (view.get(&key(1, n)).unwrap().unwrap(), view.get(&key(9, n)).unwrap().unwrap());
+                    assert_eq!(number(&left) + number(&right), TOTAL);
+                    let lefts = view.scan_page(&key(1, n), &[2], 300).unwrap();
+                    let rights = view.scan_page(&key(9, n), &[10], 300).unwrap();
+                    assert_eq!(lefts.len(), (ACCOUNTS - n).min(300) as usize);
+                    for ((_, left), (_, right)) in lefts.iter().zip(&rights) {
+                        assert_eq!(number(left) + number(right), TOTAL);
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            while running() {
+                keyspace.flush().unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        });
+        scope.spawn(|| {
+            while running() {
+                keyspace.verify().unwrap();
+            }
+        });
+    });
+    let digest = keyspace.verify().unwrap();
+    keyspace.flush().unwrap();
+    drop(keyspace);
+    let keyspace = Keyspace::open(SledStore::open(dir.path(), 1 << 20).unwrap(), 1024).unwrap();
+    assert_eq!(keyspace.verify().unwrap(), digest);
+}
+
 #[test]
 fn cache_keeps_to_its_limit() {
     let keyspace = filled(50_000);

@@ -61,6 +61,17 @@ impl Checkpoints {
         kept.first().filter(|_| kept.len() >= KEEP).map(|oldest| oldest.header.entry)
     }
 
+    /// Bytes that the next checkpoint may take, judged by the newest one.
+    pub fn expected_bytes(&self) -> u64 {
+        let newest = self.kept.lock().last().map(|kept| kept.path.clone());
+        newest.and_then(|path| path.metadata().ok()).map_or(0, |metadata| metadata.len() * 2)
+    }
+
+    /// Where they are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Writes `image` as a checkpoint named by `number`, reads it back, and drops those that are not to be kept.
     pub fn take(&self, number: u64, entry: EntryId, mut image: Image) -> Result<CheckpointHeader, CheckpointError> {
         let header = CheckpointHeader { entry, meta: image.meta().clone() };

@@ -53,6 +53,16 @@ fn second_process_is_refused() {
     running.shut_down();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn opens_again_at_once_after_it_was_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..5 {
+        let node = MetaNode::open(config(dir.path()), Arc::new(Map)).await.unwrap();
+        assert_eq!(node.applied(), LogIndex(n));
+        node.propose(command(&Op::Append(1, 1))).await.unwrap();
+    }
+}
+
 #[test]
 fn checkpoint_while_writing_is_consistent() {
     let dir = tempfile::tempdir().unwrap();
