@@ -89,6 +89,7 @@ impl Loader<'_> {
     fn load_dir(&mut self) -> Result<(), LoadError> {
         let fail = |source| LoadError::Io { path: self.dir.to_owned(), source };
         let paths = self.shared.disk.list(self.dir).map_err(fail)?;
+        let removed_before = self.report.removed;
         let mut data = Vec::new();
         for path in paths {
             match self.shared.layout.classify(&path) {
@@ -105,6 +106,10 @@ impl Loader<'_> {
             if self.shared.index.get(handle).is_none() && !self.spared.contains(&handle) {
                 self.remove(&path);
             }
+        }
+        if self.report.removed > removed_before {
+            // Or else a power cut could bring old bytes back under the header of a chunk that is made anew.
+            self.shared.disk.sync_dir(self.dir).map_err(fail)?;
         }
         Ok(())
     }

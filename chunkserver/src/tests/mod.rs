@@ -2,6 +2,8 @@
 
 mod chain;
 mod copying;
+#[cfg(feature = "failpoints")]
+mod dying;
 mod reconciling;
 mod reporting;
 mod speed;

@@ -8,8 +8,28 @@ use super::*;
 /// Pieces under way at the same time.
 const DEPTH: usize = 8;
 
-fn per_second(bytes: usize, began: Instant) -> f64 {
-    bytes as f64 / 1e6 / began.elapsed().as_secs_f64()
+/// Since when, on the wall and in time of this process on processors: on a busy machine only the second says something.
+struct Meter {
+    began: Instant,
+    processor_ms: i64,
+}
+
+impl Meter {
+    fn start() -> Self {
+        Self { began: Instant::now(), processor_ms: processor_ms() }
+    }
+
+    fn report(&self, what: &str, bytes: usize) {
+        let rate = |seconds: f64| bytes as f64 / 1e6 / seconds;
+        let processor = (processor_ms() - self.processor_ms) as f64 / 1e3;
+        let wall = self.began.elapsed().as_secs_f64();
+        println!("{what}: {:.0} MB/s; {:.0} MB per second of processor", rate(wall), rate(processor));
+    }
+}
+
+fn processor_ms() -> i64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
+    [usage.user_time(), usage.system_time()].iter().map(|t| t.tv_sec() * 1000 + t.tv_usec() / 1000).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,14 +41,14 @@ async fn speed_of_writing_to_two_and_reading() {
         let pieces =
             (0..8 * 64).map(|n: usize| write_request(chunk(round * 8 + n as u64 / 64), n % 64 * MIB, &piece, &[&b]));
         let requests: Vec<_> = pieces.collect();
-        let began = Instant::now();
+        let meter = Meter::start();
         let writes = requests.into_iter().map(|request| a.client.write(soon(), request));
         let mut writes = futures::stream::iter(writes).buffer_unordered(DEPTH);
         while let Some(ack) = writes.next().await {
             ack.unwrap().unwrap();
         }
-        println!("write, 1 MiB pieces, two servers: {:.0} MB/s", per_second(512 * MIB, began));
-        let began = Instant::now();
+        meter.report("write, 1 MiB pieces, two servers", 512 * MIB);
+        let meter = Meter::start();
         let reads = (0..8 * 64).map(|n: u32| {
             let handle = ChunkHandle(round * 8 + u64::from(n) / 64);
             let at_least = ChunkVersion::FIRST;
@@ -38,7 +58,7 @@ async fn speed_of_writing_to_two_and_reading() {
         while let Some(reply) = reads.next().await {
             assert_eq!(reply.unwrap().unwrap().data.len(), MIB);
         }
-        println!("read, 1 MiB pieces: {:.0} MB/s", per_second(512 * MIB, began));
+        meter.report("read, 1 MiB pieces", 512 * MIB);
     }
     small_reads(&a).await;
     small_writes(&a, &b).await;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use cairn_proto::error::ChunkError;
 
 use super::ChunkFiles;
-use crate::store::disk::{PartialWrite, write_all_at};
+use crate::store::disk::{PartialWrite, all_at_once, write_all_at};
 use crate::store::header::{Entry, encode_entries, entry_offset};
 
 impl ChunkFiles {
@@ -20,16 +20,26 @@ impl ChunkFiles {
         self.check_no_doubts()?;
         let mut synced = self.synced.lock();
         let writes = self.written.load(Ordering::Acquire);
-        if synced.writes < writes {
-            self.data.sync_data().and_then(|()| self.header.sync_data()).map_err(|e| self.sync_failed(&e))?;
-        }
-        if !synced.names {
-            let dir = self.shared.layout.dir(self.handle());
-            self.shared.disk.sync_dir(&dir).map_err(|e| self.sync_failed(&e))?;
-            synced.names = true;
-        }
+        let (bytes, names) = (synced.writes < writes, !synced.names);
+        self.sync_files(bytes, names).map_err(|e| self.sync_failed(&e))?;
+        synced.names = true;
         synced.writes = writes;
         Ok(())
+    }
+
+    /// Syncs data and header, and for a new chunk the directory, at the same time: one commit of the file system's journal
+    /// serves all three.
+    fn sync_files(&self, bytes: bool, names: bool) -> io::Result<()> {
+        let dir = self.shared.layout.dir(self.handle());
+        let data = || self.data.sync_data();
+        let header = || self.header.sync_data();
+        let directory = || self.shared.disk.sync_dir(&dir);
+        match (bytes, names) {
+            (true, true) => all_at_once(&[&data, &header, &directory]),
+            (true, false) => all_at_once(&[&data, &header]),
+            (false, true) => directory(),
+            (false, false) => Ok(()),
+        }
     }
 
     /// Syncs, and then makes the chunk clean. Nobody may write meanwhile.
