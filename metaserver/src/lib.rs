@@ -10,6 +10,7 @@
 //! | [`node_log`], [`state`] | both as the rest uses them: propose, read, give out ids |
 //! | [`session`] | clients: who is there, what they hold open, when an unlinked file is freed |
 //! | [`cluster`] | chunkservers: registry, placement, membership, repair, reconciliation, garbage |
+//! | [`attention`] | the clock by which silence is judged |
 //! | [`room`] | whether the disk has room for a mutation |
 //! | [`fsck`] | everything compared with everything |
 //! | [`service`] | the wire's face of it all: thin |
@@ -18,6 +19,7 @@
 //! What is durable changes by commands only. What is soft (where a server is, who is alive, what is open) is learned anew after
 //! a start, and nothing is given up before everybody has had the time to show.
 
+pub mod attention;
 pub mod cluster;
 pub mod command;
 pub mod config;

@@ -13,6 +13,8 @@ use cairn_proto::error::FsError;
 use cairn_proto::meta::Mutation;
 use cairn_runtime::worker::{WorkError, WorkState, Worker};
 
+use crate::raft::free_bytes;
+
 /// Between two looks at the disk.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -109,8 +111,7 @@ impl Worker for RoomWorker {
     }
 
     async fn work(&mut self) -> Result<WorkState, WorkError> {
-        let stat = nix::sys::statvfs::statvfs(&self.dir)?;
-        self.free = stat.blocks_available() as u64 * stat.fragment_size() as u64;
+        self.free = free_bytes(&self.dir)?;
         let (before, now) = (self.room.level(), judge(self.free, self.reserve));
         self.room.set(now);
         if now < before {

@@ -17,6 +17,7 @@ use cairn_runtime::shutdown::Shutdown;
 use cairn_runtime::worker::{NameTaken, Pace, Workers};
 use thiserror::Error;
 
+use crate::attention::Attention;
 use crate::cluster::Cluster;
 use crate::cluster::garbage::GarbageWorker;
 use crate::cluster::peers::RemotePeers;
@@ -108,7 +109,7 @@ impl Metaserver {
         let serving = health.condition("metadata");
         let health_addr = serve_health(&settings, health, &shutdown).await?;
         let node = MetaNode::open(node_config(&settings), Arc::new(NamespaceMachine)).await?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(Attention::new(Arc::new(SystemClock)));
         let log = NodeLog { node: node.clone() };
         let id = ensure_cluster(&log, &*clock, settings.new_cluster).await?;
         let workers = Workers::new(shutdown.clone());

@@ -1,5 +1,6 @@
 //! A whole metaserver, in this process, spoken to over the wire. The chunkservers here only register and beat; their data are
 //! played by nobody: what needs real copies is tested with real chunkservers, in `replicas.rs` and in the system tests.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
@@ -258,6 +259,34 @@ async fn a_fresh_cluster_is_sound() {
         }
     }
     assert!(pages >= 3 && inodes >= 21, "{pages} pages, {inodes} inodes");
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_can_be_emptied() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let mut client = Client::connect(server.endpoint()).await;
+    client.create("f").await;
+    server.shutdown().await.unwrap();
+
+    let free = cairn_metaserver::raft::free_bytes(dir.path()).unwrap();
+    let server = start(MetaserverConfig { reserve_bytes: free / 2 * 3, ..config(dir.path()) }).await;
+    let mut client = Client::connect(server.endpoint()).await;
+    let full = |n: u32| create(InodeId::ROOT, &format!("g{n}"), NewNode::File, false);
+    let mut n = 0;
+    until("what takes space is refused", async || {
+        n += 1;
+        client.mutate(full(n)).await == Err(FsError::NoSpace)
+    })
+    .await;
+    client.mutate(unlink("f")).await.unwrap();
+    server.shutdown().await.unwrap();
+
+    let server = start(config(dir.path())).await;
+    let mut client = Client::connect(server.endpoint()).await;
+    assert_eq!(client.meta.lookup(ctx(), InodeId::ROOT, name("f")).await.unwrap(), Err(FsError::NotFound));
+    client.create("h").await;
     server.shutdown().await.unwrap();
 }
 

@@ -1,4 +1,5 @@
 //! A metaserver and real chunkservers, in this process: copies fail, are lost, damaged, left dirty, thrown away.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cairn_proto::chunkserver::ChunkState;
+use cairn_proto::chunkserver::{ChunkStat, ChunkState};
 use cairn_proto::cluster::ChunkChange;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, ServerId};
@@ -149,13 +149,17 @@ async fn a_dead_servers_chunks_are_copied_elsewhere() {
 }
 
 #[tokio::test]
-async fn an_unwritten_chunk_gets_a_member_without_copying() {
-    let world = World::new(1, 2).await;
+async fn an_unwritten_chunk_gets_new_members_only_once_it_is_written() {
+    let world = World::new(2, 2).await;
     let handle = world.chunk_on("f", &[server(1)], 0).await;
-    world.join(server(2)).await;
+    repair(&world).await;
+    let chunk = world.chunk(handle);
+    assert_eq!((chunk.version, chunk.members), (ChunkVersion(1), vec![server(1)]));
+    let id = super::members::id_at(handle, ChunkVersion(1), &world.chunk(handle));
+    world.hold(server(1), ChunkStat { id, state: ChunkState::Dirty, length: 5, allocated: 4096 });
     repair(&world).await;
     assert_eq!(world.chunk(handle).members, [server(1), server(2)]);
-    assert_eq!(versions(&world, handle, &[1, 2]), [None, None]);
+    assert_eq!(versions(&world, handle, &[1, 2]), [Some(2), Some(2)]);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::session::Clients;
 use token::Stage;
 
 /// Rows of the namespace in one page.
-const ROWS_PER_PAGE: usize = 4096;
+const ROWS_PER_PAGE: usize = 1024;
 
 /// One page; `resume` is what the page before said, `None` for the first. `data`: also read and verify every block of every copy.
 pub async fn page(

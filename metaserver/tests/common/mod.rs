@@ -1,4 +1,5 @@
 //! A metaserver in this process and a client of all its services.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::path::Path;

@@ -65,7 +65,7 @@ impl Census {
 impl Tally {
     fn count(&mut self, case: &Case<'_>) {
         let good = case.good_copies();
-        self.below_target += u64::from(good < case.target);
+        self.below_target += u64::from(good < case.target && !case.is_unwritten());
         self.unavailable += u64::from(good == 0 && case.length > 0);
         let is_dirty = |member: &MemberView| member.copy.is_some_and(|copy| copy.state == ChunkState::Dirty);
         self.dirty += u64::from(case.members.iter().any(is_dirty));

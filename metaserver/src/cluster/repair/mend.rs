@@ -151,14 +151,11 @@ impl Mending<'_> {
         let target = target[0];
         let version = self.change(self.chunk.version, stay).await?;
         let id = id_at(self.handle, version, &self.chunk);
-        let bytes = match self.fence(version, &good).await? {
-            Found::Nothing => 0,
-            Found::Copies if dirty => {
-                make_identical(self.cluster, id, &good).await?;
-                self.copy(id, target, &good).await?
-            }
-            Found::Copies => self.copy(id, target, &good).await?,
-        };
+        self.fence(version, &good).await?;
+        if dirty {
+            make_identical(self.cluster, id, &good).await?;
+        }
+        let bytes = self.copy(id, target, &good).await?;
         let mut members = stay_after;
         members.push(target);
         let copies = members.len();
@@ -175,14 +172,9 @@ impl Mending<'_> {
         }
     }
 
-    /// Fences all of `good`, which must all answer alike: all have a copy, or, where nothing was written yet, none has.
-    async fn fence(&self, version: ChunkVersion, good: &[ServerId]) -> Result<Found, MendError> {
-        let fenced = members::fence(self.cluster, self.handle, version, good).await;
-        let missing = fenced.iter().filter(|(_, answer)| answer.as_ref().is_err_and(PeerError::is_not_found)).count();
-        if missing == good.len() && self.chunk.length == 0 {
-            return Ok(Found::Nothing);
-        }
-        for (server, answer) in fenced {
+    /// Fences all of `good`. One that does not answer, or has no copy to be fenced, could still take what an old writer sends.
+    async fn fence(&self, version: ChunkVersion, good: &[ServerId]) -> Result<(), MendError> {
+        for (server, answer) in members::fence(self.cluster, self.handle, version, good).await {
             if let Err(cause) = answer {
                 if cause.is_not_found() {
                     let complaint = Complaint { server, what: BadCopy::Missing };
@@ -191,7 +183,7 @@ impl Mending<'_> {
                 return Err(MendError::Peer { handle: self.handle, server, cause });
             }
         }
-        Ok(Found::Copies)
+        Ok(())
     }
 
     /// Copies to `target` from the first of `sources` that can be copied, clean ones first. Answers its bytes.
@@ -220,11 +212,4 @@ impl Mending<'_> {
         }
         Err(MendError::NoSource { handle, target, last })
     }
-}
-
-/// What fenced members have of a chunk.
-enum Found {
-    Copies,
-    /// It was never written.
-    Nothing,
 }

@@ -11,7 +11,7 @@ use super::super::state::Standing;
 pub struct Case<'a> {
     /// Copies that are asked for.
     pub target: usize,
-    /// Bytes known to be written. Of a chunk with none a missing copy is no loss.
+    /// Bytes known to be written.
     pub length: u32,
     /// In chain order.
     pub members: &'a [MemberView],
@@ -67,6 +67,9 @@ pub fn plan(case: Case<'_>) -> Plan {
         let enough = &good[..case.target.max(1)];
         return if case.members.len() > enough.len() { Plan::Shrink(ids(enough)) } else { Plan::Nothing };
     }
+    if case.is_unwritten() {
+        return Plan::Nothing;
+    }
     let away = case.members.iter().filter(|member| member.standing == Standing::Away).count();
     if good.len() + away >= case.target {
         return Plan::Wait;
@@ -85,6 +88,14 @@ pub fn plan(case: Case<'_>) -> Plan {
 }
 
 impl Case<'_> {
+    /// Nobody has written to it yet, as far as is known: it has as many copies as it needs.
+    ///
+    /// It gets no more members before somebody does. A server without a copy cannot be fenced: a writer from before could create
+    /// the chunk at the old version, on the old members alone, and be acknowledged.
+    pub fn is_unwritten(&self) -> bool {
+        self.length == 0 && self.members.iter().all(|member| member.copy.is_none())
+    }
+
     /// Copies that are up and hold the data, as far as is known.
     pub fn good_copies(&self) -> usize {
         self.members.iter().filter(|member| self.is_good(member)).count()
@@ -167,6 +178,14 @@ mod tests {
         let expected =
             Addition { good: servers(&[1]), stay: servers(&[1, 3]), stay_after: servers(&[1, 3]), dirty: true };
         assert_eq!(plan_for(3, &members, &[]), Plan::Add(expected));
+    }
+
+    #[test]
+    fn what_nobody_has_written_gets_no_new_members() {
+        let mut members = members(&[Up, Lost]);
+        members.iter_mut().for_each(|member| member.copy = None);
+        assert_eq!(plan(Case { target: 2, length: 0, members: &members, bad: &[] }), Plan::Nothing);
+        assert!(matches!(plan(Case { target: 2, length: 1, members: &members, bad: &[] }), Plan::Add(_)));
     }
 
     #[test]
