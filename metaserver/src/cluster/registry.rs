@@ -228,3 +228,6 @@ impl Registry {
 fn nowhere() -> Endpoint {
     Endpoint::Tcp { host: "192.0.2.0".to_owned(), port: 9 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cairn_proto::chunkserver::{ChunkStat, ChunkState};
-use cairn_proto::cluster::ChunkChange;
+use cairn_proto::cluster::{ChunkChange, ClusterError, Registration};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, ServerId};
 use cairn_proto::meta::Mutation;
@@ -18,7 +18,7 @@ use super::repair::worker::RepairWorker;
 use super::replace::{FailedWrite, replace_failed};
 use crate::command::Decided;
 use crate::session::reaper::Reaper;
-use crate::testing::{TERM, World, server};
+use crate::testing::{TERM, World, endpoint_of, registration, server};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -206,6 +206,17 @@ async fn a_missing_copy_that_has_no_room_moves() {
     world.beat(server(2), vec![ChunkChange::Removed(handle)]);
     repair(&world).await;
     assert_eq!(world.chunk(handle).members, [server(1), server(3)]);
+}
+
+#[tokio::test]
+async fn one_id_at_two_addresses_is_turned_down_while_the_first_answers() {
+    let world = World::new(1, 1).await;
+    let moved = Registration { endpoint: "elsewhere:1".parse().unwrap(), ..registration(server(1)) };
+    let duplicate = ClusterError::DuplicateServer { server: server(1), endpoint: endpoint_of(server(1)) };
+    assert_eq!(super::reports::register(&world.cluster, &moved).await, Err(duplicate));
+    world.peers.with(server(1), |fake| fake.silent = true);
+    assert_eq!(super::reports::register(&world.cluster, &moved).await, Ok(()));
+    assert_eq!(world.cluster.registry.endpoint(server(1)), Some(moved.endpoint));
 }
 
 #[tokio::test]

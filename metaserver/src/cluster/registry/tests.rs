@@ -1,0 +1,115 @@
+use std::time::Duration;
+
+use cairn_proto::chunk::ChunkId;
+use cairn_proto::ids::{ChunkIndex, ChunkVersion, InodeId};
+
+use super::*;
+use crate::testing::{registration, server};
+
+const START: Moment = Moment::from_secs(1000);
+
+fn secs(n: u64) -> Moment {
+    START + Duration::from_secs(n)
+}
+
+fn stat(handle: u64, version: u32, state: ChunkState) -> ChunkStat {
+    let handle = ChunkHandle(handle);
+    let id = ChunkId { handle, version: ChunkVersion(version), inode: InodeId(2), index: ChunkIndex(0) };
+    ChunkStat { id, state, length: 9, allocated: 4096 }
+}
+
+fn beat(registry: &Registry, seq: u64, changes: Vec<ChunkChange>, now: Moment) -> Result<Beat, ClusterError> {
+    let heartbeat = Heartbeat { server: server(1), seq, space: registration(server(1)).space, load: 5, changes };
+    registry.heartbeat(&heartbeat, now)
+}
+
+/// With server 1 registered, and its report of the given chunks complete.
+fn with_report(chunks: Vec<ChunkStat>) -> Registry {
+    let registry = Registry::new(Thresholds::default(), Vec::new(), START);
+    registry.register(&registration(server(1)), START);
+    registry.report(&Report { server: server(1), chunks, last: true }, START).unwrap();
+    registry
+}
+
+fn version_of(registry: &Registry, handle: u64) -> Option<u32> {
+    registry.member(server(1), ChunkHandle(handle), START).copy.map(|copy| copy.version.0)
+}
+
+#[test]
+fn joins_by_reporting() {
+    let registry = Registry::new(Thresholds::default(), Vec::new(), START);
+    let unknown = Err(ClusterError::UnknownServer(server(1)));
+    assert_eq!(beat(&registry, 1, vec![], START), unknown);
+    registry.register(&registration(server(1)), START);
+    assert_eq!(registry.states(START), [(server(1), ServerState::Joining)]);
+    assert_eq!(registry.candidates(START), [], "nothing is placed on it before it is known what it has");
+    let page = |chunks, last| Report { server: server(1), chunks, last };
+    registry.report(&page(vec![stat(1, 1, ChunkState::Clean)], false), START).unwrap();
+    assert!(!registry.member(server(1), ChunkHandle(2), START).reported);
+    registry.report(&page(vec![stat(2, 1, ChunkState::Clean)], true), START).unwrap();
+    assert_eq!(registry.states(START), [(server(1), ServerState::Healthy)]);
+    assert_eq!(
+        (version_of(&registry, 1), version_of(&registry, 2), version_of(&registry, 3)),
+        (Some(1), Some(1), None)
+    );
+    assert!(registry.member(server(1), ChunkHandle(3), START).reported);
+}
+
+#[test]
+fn a_new_report_takes_the_place_of_the_old_one() {
+    let registry = with_report(vec![stat(1, 1, ChunkState::Clean), stat(2, 1, ChunkState::Clean)]);
+    registry.register(&registration(server(1)), secs(1));
+    assert_eq!(version_of(&registry, 1), Some(1), "what was known counts until the report is complete");
+    registry
+        .report(&Report { server: server(1), chunks: vec![stat(2, 3, ChunkState::Clean)], last: true }, secs(1))
+        .unwrap();
+    assert_eq!((version_of(&registry, 1), version_of(&registry, 2)), (None, Some(3)));
+}
+
+#[test]
+fn a_heartbeat_counts_once() {
+    let registry = with_report(vec![]);
+    assert_eq!(beat(&registry, 1, vec![ChunkChange::Now(stat(1, 2, ChunkState::Dirty))], secs(1)), Ok(Beat::Fresh));
+    assert_eq!(beat(&registry, 2, vec![ChunkChange::Removed(ChunkHandle(1))], secs(2)), Ok(Beat::Fresh));
+    let again = beat(&registry, 1, vec![ChunkChange::Now(stat(1, 2, ChunkState::Dirty))], secs(3));
+    assert_eq!((again, version_of(&registry, 1)), (Ok(Beat::Repeated), None));
+    assert_eq!(registry.dirty().list(), [(ChunkHandle(1), Some(secs(1)))]);
+}
+
+#[test]
+fn silence_counts_from_the_last_sign_of_life() {
+    let registry = with_report(vec![]);
+    let at = |now| (registry.standing(server(1), now), registry.candidates(now).len());
+    assert_eq!(at(secs(9)), (Standing::Up, 1));
+    assert_eq!(at(secs(10)), (Standing::Away, 0));
+    assert_eq!(at(secs(60)), (Standing::Lost, 0));
+    beat(&registry, 1, vec![], secs(61)).unwrap();
+    assert_eq!(at(secs(61)), (Standing::Up, 1));
+    registry.goodbye(server(1), secs(62));
+    assert_eq!(at(secs(62)), (Standing::Away, 0));
+    assert_eq!(beat(&registry, 2, vec![], secs(63)), Err(ClusterError::UnknownServer(server(1))));
+}
+
+#[test]
+fn members_never_heard_of_get_the_time_of_a_silent_one() {
+    let known = Known { server: server(2), name: "two".into(), endpoint: "h:1".parse().unwrap() };
+    let registry = Registry::new(Thresholds::default(), vec![known], START);
+    for n in [2, 3] {
+        assert_eq!(registry.standing(server(n), secs(59)), Standing::Away);
+        assert_eq!(registry.standing(server(n), secs(60)), Standing::Lost);
+    }
+    assert_eq!((registry.name(server(2)), registry.name(server(3))), ("two".into(), server(3).to_string()));
+    assert_eq!(registry.replica(server(2), START).endpoint, "h:1".parse().unwrap());
+    assert!(!registry.replica(server(3), START).up);
+}
+
+#[test]
+fn placed_copies_count_as_load_until_the_next_heartbeat() {
+    let registry = with_report(vec![]);
+    registry.count_placed(&[server(1), server(1)]);
+    assert_eq!(registry.candidates(START)[0].load, 2);
+    beat(&registry, 1, vec![], START).unwrap();
+    assert_eq!(registry.candidates(START)[0].load, 5);
+    assert_eq!(registry.space(START).free, 90 << 30);
+    assert_eq!(registry.space(secs(20)).total, 0);
+}
