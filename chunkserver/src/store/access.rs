@@ -131,7 +131,8 @@ fn takes_writes(files: &ChunkFiles, id: ChunkId) -> Result<bool, ChunkError> {
     Ok(have.version == id.version && files.state() == ChunkState::Dirty)
 }
 
-fn check_not_fenced(id: ChunkId, have: ChunkVersion) -> Result<(), ChunkError> {
+/// Turns down a caller whose version the copy is beyond.
+pub(super) fn check_not_fenced(id: ChunkId, have: ChunkVersion) -> Result<(), ChunkError> {
     if have > id.version {
         return Err(ChunkError::VersionFenced { handle: id.handle, asked: id.version, have });
     }

@@ -129,7 +129,7 @@ impl Loader<'_> {
             Err(ReadHeaderError::Content(source @ HeaderError::Newer(_))) => {
                 return Err(LoadError::Newer { path: path.to_owned(), source });
             }
-            Err(ReadHeaderError::Content(HeaderError::Empty)) if self.data_len(handle).unwrap_or(0) == 0 => {
+            Err(ReadHeaderError::Content(HeaderError::Empty)) if self.data_len(handle).is_ok_and(|len| len == 0) => {
                 self.remove(path);
                 return Ok(());
             }
@@ -176,7 +176,7 @@ impl Loader<'_> {
 
     fn data_len(&self, handle: ChunkHandle) -> io::Result<u64> {
         match self.shared.disk.open(&self.shared.layout.data(handle), OpenMode::Existing) {
-            Ok(file) => file.len(),
+            Ok(file) => file.length(),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(e) => Err(e),
         }

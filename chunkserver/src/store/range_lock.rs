@@ -61,12 +61,6 @@ impl RangeLocks {
     }
 }
 
-impl RangeGuard {
-    pub fn blocks(&self) -> Range<u32> {
-        self.blocks.clone()
-    }
-}
-
 impl Drop for RangeGuard {
     fn drop(&mut self) {
         let mut queue = self.queue.lock();
@@ -112,7 +106,7 @@ mod tests {
         let second = second.await;
         assert!(third.as_mut().now_or_never().is_none());
         drop(second);
-        assert_eq!(third.await.blocks(), 4..5);
+        assert_eq!(third.await.blocks, 4..5);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Operations on the state of chunks: durability, versions, reconciliation, removal.
 
 use std::io;
+use std::sync::Arc;
 
 use cairn_proto::chunk::ChunkId;
 use cairn_proto::chunkserver::{ChunkStat, ChunkState};
@@ -8,17 +9,25 @@ use cairn_proto::error::ChunkError;
 use cairn_proto::ids::{ChunkHandle, ChunkVersion};
 
 use super::Store;
-use super::access::{blocking, check_version};
-use super::chunk::Piece;
+use super::access::{blocking, check_not_fenced, check_version};
+use super::chunk::{ChunkFiles, Piece};
 use super::shared::{Shared, disk_error};
 
 impl Store {
     /// Everything that was acknowledged is on stable storage when this returns. The state stays.
+    ///
+    /// Like a write, it raises a copy of an older version: members may be current and not have heard of the newest one.
     pub async fn sync(&self, id: ChunkId) -> Result<ChunkStat, ChunkError> {
         let (live, files) = self.for_reading(id.handle).await?;
-        check_version(&files, id)?;
-        if files.has_stale_entries() {
-            self.alone(&live, |_, files| files.flush_stale_entries()).await?;
+        let have = files.id().version;
+        check_not_fenced(id, have)?;
+        if have < id.version || files.has_stale_entries() {
+            let prepare = move |_: &_, files: &Arc<ChunkFiles>| {
+                check_not_fenced(id, files.id().version)?;
+                files.raise_version(id.version)?;
+                files.flush_stale_entries()
+            };
+            self.alone(&live, prepare).await?;
         }
         blocking(move || {
             files.sync()?;
@@ -30,12 +39,14 @@ impl Store {
     /// Syncs, and makes the chunk clean once the writes in progress are done.
     pub async fn hand_back(&self, id: ChunkId) -> Result<ChunkStat, ChunkError> {
         let (live, files) = self.for_reading(id.handle).await?;
-        check_version(&files, id)?;
-        if files.state() == ChunkState::Clean {
+        let have = files.id().version;
+        check_not_fenced(id, have)?;
+        if have == id.version && files.state() == ChunkState::Clean {
             return Ok(files.stat());
         }
         self.alone(&live, move |_, files| {
-            check_version(files, id)?;
+            check_not_fenced(id, files.id().version)?;
+            files.raise_version(id.version)?;
             files.hand_back()?;
             Ok(files.stat())
         })

@@ -40,7 +40,7 @@ fn create_files(shared: &Arc<Shared>, header: Header) -> Result<ChunkFiles, Chun
     let header_file = shared.disk.open(&shared.layout.header(handle), OpenMode::New).map_err(|e| fail(&e))?;
     write_all_at(&*header_file, &slot, offset).map_err(|e| fail(&e.error))?;
     let data = shared.disk.open(&shared.layout.data(handle), OpenMode::Any).map_err(|e| fail(&e))?;
-    if data.len().map_err(|e| fail(&e))? > 0 {
+    if data.length().map_err(|e| fail(&e))? > 0 {
         // Bytes of a deletion that could not be finished.
         data.set_len(0).map_err(|e| fail(&e))?;
     }

@@ -147,7 +147,8 @@ impl ChunkFiles {
         self.shared.publish(stat, scanned);
     }
 
-    /// Turns operations down after a failed sync: what the files show is not what will be there after the next boot.
+    /// Turns changes down after a failed sync: what the files show may not be what the disk has, and they could not be made
+    /// durable on top of it. Reading goes on: it is verified.
     fn check_usable(&self) -> Result<(), ChunkError> {
         if self.failed.load(Ordering::Acquire) {
             return Err(ChunkError::Disk(format!("{}: an earlier sync failed, bytes may be lost", self.handle())));

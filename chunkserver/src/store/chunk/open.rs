@@ -41,7 +41,7 @@ pub fn read_header(file: &dyn DiskFile, table: impl FnOnce(&Slots) -> bool) -> R
     if !table(&slots) {
         return Ok(ReadHeader { slots, entries: Vec::new() });
     }
-    let len = (file.len()? as usize).min(MAX_HEADER_BYTES);
+    let len = (file.length()? as usize).min(MAX_HEADER_BYTES);
     if got == FIRST_READ_BYTES && len > got {
         bytes.resize(len, 0);
         let more = file.read_at(&mut bytes[got..], got as u64)?;
@@ -65,7 +65,7 @@ impl ChunkFiles {
         })?;
         let mut header = slots.header;
         if header.state == ChunkState::Dirty {
-            header.length = data.len().map_err(|e| fail(&e))?.min(CHUNK_SIZE) as u32;
+            header.length = data.length().map_err(|e| fail(&e))?.min(CHUNK_SIZE) as u32;
         }
         let known = Known {
             sequence: slots.sequence,

@@ -13,7 +13,6 @@ const MAX_NAMED: usize = 1024;
 impl ChunkFiles {
     /// Blocks that do not match, and how many there are in all. Some may only be in the middle of being written.
     pub fn mismatches(&self) -> Result<(Vec<u32>, u32), ChunkError> {
-        self.check_usable()?;
         let (table, end) = {
             let known = self.known.lock();
             (known.table.clone(), block_count(known.header.length).max(known.table.end()))

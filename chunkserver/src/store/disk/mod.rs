@@ -58,7 +58,8 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// Makes a hole, without changing the file's length.
     fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
-    fn len(&self) -> io::Result<u64>;
+    /// Bytes.
+    fn length(&self) -> io::Result<u64>;
     /// Bytes and length are on stable storage when this returns.
     fn sync_data(&self) -> io::Result<()>;
     /// `(offset, length)` of what is not a hole, ascending. May name zeros as data, never data as a hole.

@@ -107,7 +107,7 @@ impl DiskFile for OsFile {
         self.0.set_len(len)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 
@@ -116,7 +116,7 @@ impl DiskFile for OsFile {
     }
 
     fn data_ranges(&self) -> io::Result<Vec<(u64, u64)>> {
-        let len = self.len()?;
+        let len = self.length()?;
         let mut ranges = Vec::new();
         let mut at = 0;
         while at < len {
@@ -138,7 +138,7 @@ impl OsFile {
     /// The hole of a file system that has none.
     fn write_zeros(&self, offset: u64, len: u64) -> io::Result<()> {
         const STEP: usize = 64 << 10;
-        let end = (offset + len).min(self.len()?);
+        let end = (offset + len).min(self.length()?);
         let mut at = offset;
         while at < end {
             let n = STEP.min((end - at) as usize);
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(file.data_ranges().unwrap(), [(1 << 20, 8192)]);
         file.punch(1 << 20, 4096).unwrap();
         assert_eq!(file.data_ranges().unwrap(), [((1 << 20) + 4096, 4096)]);
-        assert_eq!(file.len().unwrap(), (1 << 20) + 8192);
+        assert_eq!(file.length().unwrap(), (1 << 20) + 8192);
         let mut buf = [9; 5000];
         assert_eq!(file.read_at(&mut buf, 1 << 20).unwrap(), 5000);
         assert!(buf[..4096].iter().all(|b| *b == 0) && buf[4096..].iter().all(|b| *b == 1));

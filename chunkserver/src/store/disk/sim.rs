@@ -293,7 +293,7 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.world.lock().files[self.node].shown.len() as u64)
     }
 
