@@ -153,6 +153,12 @@ impl Pieces {
         self.seq
     }
 
+    /// Nothing is on its way, and nothing is to be sent.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let pushed = self.by_age.first().is_some_and(|(seq, _)| *seq <= self.push_until);
+        self.flights.is_empty() && self.full.is_empty() && !pushed
+    }
+
     /// Takes the next run to be sent off the ground, if there is one and the limits allow it.
     pub(super) fn take_off(&mut self, max_flights: usize, max_bytes: usize) -> Option<Flight> {
         if self.flights.len() >= max_flights || self.flight_bytes >= max_bytes {

@@ -24,7 +24,7 @@ use super::meta_io::MetaIo;
 use super::replicas::Replicas;
 
 /// Between two looks through all files for something to send.
-const PUSH_PERIOD: Duration = Duration::from_millis(20);
+const LAUNCH_PERIOD: Duration = Duration::from_millis(20);
 
 /// Told the attributes that a commit of written data brought back.
 pub type Observer = Arc<dyn Fn(Attr) + Send + Sync>;
@@ -45,7 +45,7 @@ pub(super) struct Shared {
     closed: AtomicBool,
     /// Nothing is tried again any more.
     pub(super) stop: CancellationToken,
-    last_push: Mutex<Option<Instant>>,
+    last_launch: Mutex<Option<Instant>>,
 }
 
 /// The files that have a [`FileIo`]. Taken after a file's own lock, never before it.
@@ -77,7 +77,7 @@ impl Shared {
             files: Files::new(config.idle_files),
             closed: AtomicBool::new(false),
             stop: CancellationToken::new(),
-            last_push: Mutex::default(),
+            last_launch: Mutex::default(),
             config,
         })
     }
@@ -99,19 +99,19 @@ impl Shared {
         Attempts::new(self.config.read_patience, self.stop.clone())
     }
 
-    /// Sends everything that any file has to send: somebody waits for memory. Now and then is enough: whoever writes while
-    /// memory is short sends at once.
-    pub(super) fn push_all_files(&self) {
+    /// Gets files to send what they have: somebody waits for memory. Now and then is enough: whoever writes while memory is short
+    /// does the same for his own.
+    pub(super) fn launch_all_files(&self) {
         let now = Instant::now();
         {
-            let mut last = self.last_push.lock();
-            if last.is_some_and(|last| now - last < PUSH_PERIOD) {
+            let mut last = self.last_launch.lock();
+            if last.is_some_and(|last| now - last < LAUNCH_PERIOD) {
                 return;
             }
             *last = Some(now);
         }
         for file in self.files.active() {
-            file.push();
+            file.launch();
         }
     }
 }

@@ -53,7 +53,7 @@ impl FileIo {
         let reservation = match budget.try_reserve(most) {
             Some(reservation) => reservation,
             None => {
-                self.shared.push_all_files();
+                self.shared.launch_all_files();
                 budget.reserve(most).await
             }
         };
@@ -74,21 +74,12 @@ impl FileIo {
             let now = Instant::now();
             state.activity.last_write = now;
             state.activity.dirty_since.get_or_insert(now);
-            if budget.is_tight() {
-                state.push();
-            }
             self.activate(&mut state);
             offset
         };
         drop(gate);
         self.launch();
         Ok(offset)
-    }
-
-    /// Sends all that is in the buffer, without waiting for it.
-    pub(super) fn push(&self) {
-        self.state.lock().push();
-        self.launch();
     }
 
     /// Returns when everything written before is acknowledged by all replicas and known to the metaserver: everybody sees it.
@@ -123,11 +114,14 @@ impl FileIo {
         }
     }
 
-    /// Sends as much as the limits allow of what is to be sent.
+    /// Sends as much as the limits allow of what is to be sent: where memory is short, of everything, whole pieces first.
     pub(super) fn launch(&self) {
         let config = &self.shared.config;
         let flights: Vec<Flight> = {
             let mut state = self.state.lock();
+            if self.shared.write_back.is_tight() && state.pieces.is_at_rest() {
+                state.push();
+            }
             let pieces = &mut state.pieces;
             std::iter::from_fn(|| pieces.take_off(config.pieces_in_flight, config.bytes_in_flight)).collect()
         };

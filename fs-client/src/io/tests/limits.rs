@@ -42,6 +42,18 @@ async fn writers_wait_while_the_buffer_is_full() {
 }
 
 #[tokio::test]
+async fn a_stream_is_sent_in_whole_pieces_even_when_memory_is_short() {
+    let bench = Bench::new(IoConfig { write_back_bytes: 4 << 20, ..quiet() });
+    bench.fake.faults.lock().seed(1, 0, Duration::from_millis(10));
+    for i in 0..(16 << 20) / 8192 {
+        bench.write(i * 8192, &[1; 8192]).await;
+    }
+    bench.file.flush().await.unwrap();
+    let writes = bench.fake.counts(|c| c.writes);
+    assert!(writes <= 20, "{writes} writes for 16 MiB");
+}
+
+#[tokio::test]
 async fn one_file_s_buffer_does_not_keep_another_waiting() {
     let bench = Bench::new(IoConfig { write_back_bytes: 64 << 10, ..quiet() });
     let other = bench.io.file(&bench.fake.open(InodeId(43)));
