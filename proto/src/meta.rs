@@ -124,7 +124,7 @@ pub enum Mutation {
     /// Members of a chunk failed a write at `version`. The survivors that the metaserver can reach go on under the next version.
     /// Where nobody would survive the members stay as they are. Answers `Chunks` with the one location.
     ReplaceFailed { inode: InodeId, index: ChunkIndex, handle: ChunkHandle, version: ChunkVersion, failed: Vec<ServerId> },
-    /// Changes what new entries of a directory, or new chunks of a file, ask for. Answers [`MutationReply::Policy`].
+    /// Changes what new entries of a directory, or the chunks of a file, ask for. Answers [`MutationReply::Policy`].
     SetPolicy { inode: InodeId, change: PolicyChange },
     /// Somebody read the inode at `atime` (sent lazily, by the rules of `relatime`). Unlike [`Mutation::SetAttr`] it leaves `ctime`
     /// alone; an older time than the stored one changes nothing. Answers `Attr`.

@@ -114,7 +114,7 @@ fn daemons_answer_health_checks_and_stop_on_sigterm() -> Result<()> {
 fn wrong_input_gets_one_clear_line() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let config = dir.path().join("meta.toml");
-    std::fs::write(&config, "data = \"x\"\nlissen = \"127.0.0.1:0\"\n")?;
+    std::fs::write(&config, "data_dir = \"x\"\nlissen = \"127.0.0.1:0\"\n")?;
     let cases: &[(&[&str], i32, &[&str])] = &[
         (&["status", "--meta", "127.0.0.1:1"], 1, &["127.0.0.1:1", "is it running"]),
         (&["status", "--meta", "nonsense"], 2, &["nonsense", "port"]),

@@ -17,7 +17,7 @@ utimensat = {}
 
 [settings]
 naptime = 0.01
-allow_remount = true
+allow_remount = REMOUNT
 
 [dummy_auth]
 entries = [["cairn-test-a", "cairn-test-a"], ["cairn-test-b", "cairn-test-b"]]
@@ -60,8 +60,6 @@ impl Drop for RemountHelper {
 fn posix_semantics() -> Result<()> {
     let cluster = Cluster::start()?;
     let mount = cluster.mount()?;
-    let config = cluster.dir().join("pjdfstest.toml");
-    std::fs::write(&config, CONFIG)?;
     let _helper = RemountHelper::install()?;
     // EXDEV needs a second file system.
     let elsewhere = tempfile::tempdir_in("/dev/shm")?;
@@ -69,24 +67,27 @@ fn posix_semantics() -> Result<()> {
     // (4095 less the length, modulo 127): this name keeps clear of that.
     let base = mount.join("pjdfstest");
     std::fs::create_dir(&base)?;
-    let output = run::output(
-        Command::new(binaries::tool("pjdfstest"))
-            .arg("-c")
-            .arg(&config)
-            .arg("-p")
-            .arg(&base)
-            .arg("-s")
-            .arg(elsewhere.path()),
-    )?;
-    let text = run::printed(&output);
-    let results = results(&text);
+    let suite = |remount: bool, filter: &[&str]| -> Result<String> {
+        let config = cluster.dir().join("pjdfstest.toml");
+        std::fs::write(&config, CONFIG.replace("REMOUNT", &remount.to_string()))?;
+        let mut command = Command::new(binaries::tool("pjdfstest"));
+        command.arg("-c").arg(&config).arg("-p").arg(&base).arg("-s").arg(elsewhere.path()).args(filter);
+        Ok(run::printed(&run::output(&mut command)?))
+    };
+    // The suite leaves removed files open, and a file system with such cannot be remounted (ext4 neither): the cases of EROFS
+    // run in a process of their own.
+    let text = suite(false, &[])?;
+    let read_only = suite(true, &["erofs"])?;
+    let mut results = results(&text);
+    results.extend(self::results(&read_only));
+    let text = format!("{text}\n{read_only}");
     let with = |what: &str| results.iter().filter(|(_, r)| r.as_str() == what).map(|(n, _)| *n).collect::<Vec<_>>();
     let (failed, skipped, passed) = (with("FAILED"), with("skipped"), with("ok"));
     println!("pjdfstest: {} passed, {} failed, {} skipped", passed.len(), failed.len(), skipped.len());
-    ensure!(failed.is_empty() && output.status.success(), "failed: {failed:#?}\n{text}");
+    ensure!(failed.is_empty(), "failed: {failed:#?}\n{text}");
     let unexplained: Vec<_> = skipped.iter().filter(|n| !SKIPS.iter().any(|(s, _)| s == *n)).collect();
     ensure!(unexplained.is_empty(), "skipped without a reason in this file: {unexplained:#?}");
-    passed.len().checked_sub(350).context("fewer cases ran than the suite has: the configuration is wrong")?;
+    passed.len().checked_sub(390).context("fewer cases ran than the suite has: the configuration is wrong")?;
     mount.unmount()
 }
 

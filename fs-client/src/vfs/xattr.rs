@@ -19,6 +19,8 @@ use super::error::VfsError;
 
 /// Names that only the administrator sees.
 const TRUSTED: &[u8] = b"trusted.";
+/// What names may begin with; the kernel lets others through to a FUSE file system.
+const NAMESPACES: [&[u8]; 4] = [b"user.", TRUSTED, b"security.", b"system.posix_acl_"];
 /// The ACL that has a setgid bit cleared when somebody outside the group sets it.
 const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 
@@ -96,7 +98,11 @@ impl Vfs {
 
 /// Unlike file names, names of extended attributes may hold a slash; [`Name`] does not have them, and nobody uses them.
 fn xattr_name(name: &OsStr) -> Result<Name, VfsError> {
-    Name::new(name.as_bytes()).map_err(|error| match error {
+    let bytes = name.as_bytes();
+    if !NAMESPACES.iter().any(|namespace| bytes.starts_with(namespace)) {
+        return Err(VfsError::Unsupported("this namespace of extended attributes"));
+    }
+    Name::new(bytes).map_err(|error| match error {
         cairn_proto::name::NameError::TooLong => VfsError::BufferTooSmall,
         cairn_proto::name::NameError::Invalid => VfsError::Unsupported("this name of an extended attribute"),
     })

@@ -78,6 +78,7 @@ impl Model {
         }
         let node = self.node_mut(id);
         node.policy.copies = copies;
+        node.chunks.values_mut().for_each(|piece| piece.target = copies);
         node.policy.durability = change.durability.unwrap_or(node.policy.durability);
         node.ctime = at;
         Ok(Reply::Policy(node.policy))

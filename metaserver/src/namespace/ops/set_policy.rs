@@ -2,13 +2,17 @@
 
 use cairn_proto::chunk::MAX_COPIES;
 use cairn_proto::error::FsError;
-use cairn_proto::ids::InodeId;
+use cairn_proto::ids::{ChunkIndex, InodeId};
 use cairn_proto::policy::{Policy, PolicyChange};
 
 use super::super::change::Change;
 use super::super::error::Outcome;
 use super::super::inode::{self, Content};
 use super::super::reply::Reply;
+use super::super::{chunk, slot};
+
+/// Slots read at a time.
+const SLOT_PAGE: usize = 1024;
 
 pub(super) fn set_policy(change: &mut Change<'_>, id: InodeId, set: PolicyChange) -> Outcome<Reply> {
     let mut inode = inode::get(&change.txn, id)?;
@@ -20,10 +24,29 @@ pub(super) fn set_policy(change: &mut Change<'_>, id: InodeId, set: PolicyChange
         durability: set.durability.unwrap_or(inode.policy.durability),
     };
     check(policy)?;
+    if policy.copies != inode.policy.copies && matches!(inode.content, Content::File(_)) {
+        retarget(change, id, policy.copies)?;
+    }
     inode.policy = policy;
     inode.times.ctime = change.at;
     change.save(&mut inode);
     Ok(Reply::Policy(policy))
+}
+
+/// What a file has already is to have as many copies, too: repair adds and trims them. One command for the whole file, as a
+/// truncate is; a chunk that several files share goes by the last word.
+fn retarget(change: &mut Change<'_>, id: InodeId, copies: u8) -> Outcome<()> {
+    let mut next = Some(ChunkIndex(0));
+    while let Some(first) = next {
+        let slots = slot::from(&change.txn, id, first, SLOT_PAGE)?;
+        next = slots.last().and_then(|(last, _)| last.0.checked_add(1)).map(ChunkIndex);
+        for (_, slot) in slots {
+            let mut chunk = chunk::of_slot(&change.txn, slot)?;
+            chunk.target = copies;
+            chunk::put(&mut change.txn, slot.handle, &chunk);
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn check(policy: Policy) -> Result<(), FsError> {
