@@ -4,7 +4,7 @@
 //! answers under another boot id, it has lost what it acknowledged before. What was written is kept here until then, as far as
 //! memory allows, and sent again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -31,6 +31,9 @@ pub(super) struct Acks {
     budget: Arc<Budget>,
     /// Chunks that are dirty at the chunkservers because of this file's writes.
     dirty: BTreeMap<ChunkIndex, ChunkHandle>,
+    /// Chunks of which a write failed for good, or bytes are lost: their copies may differ. They are never handed back, so that
+    /// the cluster makes the copies the same once the file is closed.
+    diverged: BTreeSet<ChunkIndex>,
 }
 
 /// The acknowledgements of one chunk since its last sync.
@@ -40,8 +43,8 @@ struct Unsynced {
     boots: Vec<(ServerId, BootId)>,
     /// Everything that was acknowledged is retained.
     complete: bool,
-    /// A member has acknowledged under two boot ids.
-    restarted: Option<ServerId>,
+    /// Members that have acknowledged under two boot ids.
+    restarted: BTreeSet<ServerId>,
 }
 
 /// What is to be synced, or handed back.
@@ -57,9 +60,11 @@ pub(super) struct ToSync {
 pub(super) enum Outcome {
     /// It is safe. These bytes need not be retained any more.
     Safe(Parts),
-    /// A member has lost some of it. All of it is here, and is to be written again.
-    WriteAgain(ServerId, Parts),
-    /// A member has lost some of it, and it is not here any more.
+    /// These members have lost some of it. All of it is here, and is to be written again.
+    WriteAgain(Vec<ServerId>, Parts),
+    /// These members have lost some of it; the others have it still.
+    LeaveOut(Vec<ServerId>),
+    /// All members may have lost some of it, and it is not here any more.
     Lost(ServerId),
 }
 
@@ -72,6 +77,7 @@ impl Acks {
             retained: Runs::default(),
             budget,
             dirty: BTreeMap::new(),
+            diverged: BTreeSet::new(),
         }
     }
 
@@ -79,9 +85,20 @@ impl Acks {
         !self.unsynced.is_empty() || !self.in_sync.is_empty()
     }
 
-    /// Chunks to be handed back.
+    /// There are chunks to be handed back.
     pub(super) fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
+    }
+
+    /// Something could not be written again if it were lost.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.unsynced.values().any(|chunk| !chunk.complete)
+    }
+
+    /// The copies of a chunk may differ from now on.
+    pub(super) fn diverged(&mut self, index: ChunkIndex) {
+        self.diverged.insert(index);
+        self.dirty.remove(&index);
     }
 
     /// `data` at `start` of the file is acknowledged. Answers what is retained no longer: this, or older bytes.
@@ -120,12 +137,18 @@ impl Acks {
 
     fn acknowledged(&mut self, index: ChunkIndex, handle: ChunkHandle, ack: &ChainAck) {
         self.seq += 1;
-        self.dirty.insert(index, handle);
+        self.now_dirty(index, handle);
         let chunk = self.unsynced.entry(index).or_insert_with(|| Unsynced::new(handle));
         if chunk.handle != handle {
             *chunk = Unsynced::new(handle);
         }
         chunk.merge(&ack.members);
+    }
+
+    fn now_dirty(&mut self, index: ChunkIndex, handle: ChunkHandle) {
+        if !self.diverged.contains(&index) {
+            self.dirty.insert(index, handle);
+        }
     }
 
     fn incomplete(&mut self, index: ChunkIndex) {
@@ -145,6 +168,7 @@ impl Acks {
         self.unsynced.retain(|index, _| index.start() < size);
         self.in_sync.retain(|index, _| index.start() < size);
         self.dirty.retain(|index, _| index.start() < size);
+        self.diverged.retain(|index| index.start() < size);
     }
 
     /// Appends the retained bytes of `range` to `parts`.
@@ -183,21 +207,32 @@ impl Acks {
 
     /// All of a chunk's chain has synced it and answered `ack`; or (`None`) the chunk is no longer part of the file.
     pub(super) fn synced(&mut self, to_sync: &ToSync, index: ChunkIndex, ack: Option<&ChainAck>) -> Outcome {
-        let Some(chunk) = self.in_sync.remove(&index) else { return Outcome::Safe(Parts::new()) };
+        let Some(chunk) = self.in_sync.get(&index) else { return Outcome::Safe(Parts::new()) };
+        let lost_by = ack.map(|ack| chunk.lost_by(ack)).unwrap_or_default();
+        let others = ack.map_or(0, |ack| ack.members.len()) - lost_by.len();
+        if !lost_by.is_empty() && !chunk.complete && others > 0 {
+            self.not_synced(index);
+            return Outcome::LeaveOut(lost_by);
+        }
+        let complete = chunk.complete;
+        self.in_sync.remove(&index);
         let until = to_sync.until;
         let parts = self.retained.take(bytes_of(index), |seq| seq <= until);
         self.budget.give_back(parts.iter().map(|(_, data)| data.len()).sum());
-        match ack.and_then(|ack| chunk.lost_by(ack)) {
+        match lost_by.first() {
             None => Outcome::Safe(parts),
-            Some(server) if chunk.complete => Outcome::WriteAgain(server, parts),
-            Some(server) => Outcome::Lost(server),
+            Some(_) if complete => Outcome::WriteAgain(lost_by, parts),
+            Some(server) => {
+                self.diverged(index);
+                Outcome::Lost(*server)
+            }
         }
     }
 
     /// A chunk could not be synced: it still has to be.
     pub(super) fn not_synced(&mut self, index: ChunkIndex) {
         let Some(chunk) = self.in_sync.remove(&index) else { return };
-        self.dirty.entry(index).or_insert(chunk.handle);
+        self.now_dirty(index, chunk.handle);
         if chunk.boots.is_empty() {
             return;
         }
@@ -224,7 +259,7 @@ impl Drop for Acks {
 
 impl Unsynced {
     fn new(handle: ChunkHandle) -> Self {
-        Self { handle, boots: Vec::new(), complete: true, restarted: None }
+        Self { handle, boots: Vec::new(), complete: true, restarted: BTreeSet::new() }
     }
 
     fn merge(&mut self, members: &[MemberAck]) {
@@ -232,7 +267,7 @@ impl Unsynced {
             match self.boots.iter_mut().find(|(server, _)| *server == member.server) {
                 Some((_, boot)) if *boot == member.boot => {}
                 Some((server, boot)) => {
-                    self.restarted = Some(*server);
+                    self.restarted.insert(*server);
                     *boot = member.boot;
                 }
                 None => self.boots.push((member.server, member.boot)),
@@ -246,16 +281,16 @@ impl Unsynced {
             later.boots.iter().map(|(server, boot)| MemberAck { server: *server, boot: *boot }).collect();
         self.merge(&members);
         self.complete &= later.complete;
-        self.restarted = self.restarted.or(later.restarted);
+        self.restarted.extend(later.restarted);
     }
 
-    /// A current member that has lost what it acknowledged before, as `ack` (of a sync) shows.
-    fn lost_by(&self, ack: &ChainAck) -> Option<ServerId> {
-        let is_member = |server: &ServerId| ack.members.iter().any(|member| member.server == *server);
-        let other_boot = |member: &&MemberAck| {
-            self.boots.iter().any(|(server, boot)| *server == member.server && *boot != member.boot)
+    /// The current members that have lost what they acknowledged before, as `ack` (of a sync) shows.
+    fn lost_by(&self, ack: &ChainAck) -> Vec<ServerId> {
+        let known = |server: ServerId| self.boots.iter().find(|(known, _)| *known == server).map(|(_, boot)| *boot);
+        let has_lost = |member: &&MemberAck| {
+            self.restarted.contains(&member.server) || known(member.server).is_some_and(|boot| boot != member.boot)
         };
-        self.restarted.filter(is_member).or_else(|| ack.members.iter().find(other_boot).map(|member| member.server))
+        ack.members.iter().filter(has_lost).map(|member| member.server).collect()
     }
 }
 
@@ -288,7 +323,7 @@ mod tests {
         let mut acks = Acks::new(Budget::new(100));
         for (answer, outcome) in [
             (ack(&[(a, 1), (b, 1)]), Outcome::Safe(all_of(b"abcd"))),
-            (ack(&[(a, 1), (b, 2)]), Outcome::WriteAgain(b, all_of(b"abcd"))),
+            (ack(&[(a, 1), (b, 2)]), Outcome::WriteAgain(vec![b], all_of(b"abcd"))),
             // b is no member any more.
             (ack(&[(a, 1)]), Outcome::Safe(all_of(b"abcd"))),
         ] {
@@ -307,7 +342,7 @@ mod tests {
         write(&mut acks, 0, b"abcd", &ack(&[(a, 1)]));
         write(&mut acks, 0, b"efgh", &ack(&[(a, 2)]));
         let sync = acks.begin_sync();
-        assert_eq!(acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 2)]))), Outcome::WriteAgain(a, all_of(b"efgh")));
+        assert_eq!(acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 2)]))), Outcome::WriteAgain(vec![a], all_of(b"efgh")));
     }
 
     #[test]
@@ -321,6 +356,34 @@ mod tests {
         assert_eq!(acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 2)]))), Outcome::Lost(a));
         assert_eq!(write(&mut acks, 0, b"abcdefgh", &ack(&[(a, 1)])), all_of(b"abcdefgh"), "larger than all there is");
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_member_that_lost_something_is_left_out_where_another_has_it() {
+        let (a, b) = (ServerId::random(), ServerId::random());
+        let mut acks = Acks::new(Budget::new(1));
+        write(&mut acks, 0, b"abcd", &ack(&[(a, 1), (b, 1)]));
+        assert!(acks.is_incomplete());
+        let sync = acks.begin_sync();
+        let outcome = acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 1), (b, 2)])));
+        assert_eq!(outcome, Outcome::LeaveOut(vec![b]));
+        let sync = acks.begin_sync();
+        assert_eq!(acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 1)]))), Outcome::Safe(Parts::new()));
+        assert!(acks.has_dirty());
+    }
+
+    #[test]
+    fn a_chunk_whose_copies_may_differ_is_not_handed_back() {
+        let (a, b) = (ServerId::random(), ServerId::random());
+        let mut acks = Acks::new(Budget::new(1));
+        write(&mut acks, 0, b"abcd", &ack(&[(a, 1), (b, 1)]));
+        let sync = acks.begin_sync();
+        assert_eq!(acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 2), (b, 2)]))), Outcome::Lost(a));
+        write(&mut acks, 0, b"abcd", &ack(&[(a, 2), (b, 2)]));
+        assert!(!acks.has_dirty() && acks.has_unsynced());
+        acks.truncate(0);
+        write(&mut acks, 0, b"abcd", &ack(&[(a, 2), (b, 2)]));
+        assert!(acks.has_dirty(), "it is another chunk");
     }
 
     #[test]
@@ -351,7 +414,10 @@ mod tests {
             }
             assert!(acks.has_unsynced());
             let sync = acks.begin_sync();
-            assert_eq!(acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 2)]))), Outcome::WriteAgain(a, all_of(b"efgh")));
+            assert_eq!(
+                acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 2)]))),
+                Outcome::WriteAgain(vec![a], all_of(b"efgh"))
+            );
             acks.truncate(0);
             assert!(!acks.has_dirty());
         }

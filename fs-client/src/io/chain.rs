@@ -119,6 +119,38 @@ impl Chains {
         self.settle(index, handle, true).await
     }
 
+    /// Goes on without members that have lost acknowledged bytes.
+    pub(super) async fn leave_out(
+        &self,
+        index: ChunkIndex,
+        handle: ChunkHandle,
+        servers: &[ServerId],
+    ) -> Result<(), IoError> {
+        let mut operation = self.operation(index, Repeat::Freely);
+        loop {
+            let tried = async {
+                let location = match self.locations.locate(index, index).await? {
+                    Some(location) if location.id.handle == handle => location,
+                    Some(_) | None => return Ok(true),
+                };
+                if !location.replicas.iter().any(|replica| servers.contains(&replica.server)) {
+                    return Ok(true);
+                }
+                let next = self.locations.replace(&location, servers.to_vec()).await?;
+                Ok(next.id != location.id)
+            };
+            match tried.await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    let last = "the members that have all of it cannot be reached".to_owned();
+                    let error = IoError::Unwritable { inode: self.inode, index, handle, last };
+                    operation.attempts.pause(error).await?;
+                }
+                Err(error) => self.wait_out(&mut operation, error).await?,
+            }
+        }
+    }
+
     async fn settle(&self, index: ChunkIndex, handle: ChunkHandle, hand_back: bool) -> Result<Option<Done>, IoError> {
         let mut operation = self.operation(index, Repeat::Freely);
         loop {

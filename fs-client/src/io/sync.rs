@@ -1,10 +1,11 @@
 //! `fsync`: acknowledged bytes become durable, and that they did is checked; and handing chunks back.
 
 use cairn_proto::chunk::CHUNK_SIZE;
-use cairn_proto::ids::{ChunkHandle, ChunkIndex};
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, ServerId};
 use futures::StreamExt;
 
 use super::acks::{Outcome, ToSync};
+use super::chain::Done;
 use super::changes::Reach;
 use super::error::IoError;
 use super::file::{FileIo, FileState};
@@ -31,6 +32,16 @@ pub(super) enum Metadata {
     All,
     /// What it takes to find the bytes again: `fdatasync`.
     ToFindBytes,
+}
+
+/// What the members of a chain have lost of what they had acknowledged, and what helps.
+enum Loss {
+    None,
+    /// It is in the buffer again.
+    WriteAgain(Vec<ServerId>),
+    /// The other members have it.
+    LeaveOut(Vec<ServerId>),
+    Final(ServerId),
 }
 
 /// Up to which write a file is on stable storage.
@@ -105,7 +116,14 @@ impl FileIo {
     /// is done again later.
     pub(super) async fn hand_back_all(&self) -> bool {
         let _turn = self.sync_turn.lock().await;
-        match self.settle(Settle::HandBack, Metadata::All).await {
+        // What could not be made good is not handed back: first see whether all is well.
+        let careful = self.state.lock().acks.is_incomplete();
+        let synced = if careful { self.settle(Settle::Sync, Metadata::All).await } else { Ok(0) };
+        let handed_back = match synced {
+            Ok(_) => self.settle(Settle::HandBack, Metadata::All).await,
+            Err(error) => Err(error),
+        };
+        match handed_back {
             Ok(_) => true,
             Err(error) => {
                 tracing::warn!(inode = %self.inode, %error, "chunks could not be handed back; they stay dirty for now");
@@ -168,6 +186,35 @@ impl FileIo {
             Settle::Sync => self.chains.sync(index, handle).await,
             Settle::HandBack => self.chains.hand_back(index, handle).await,
         };
+        let lost = |server| IoError::LostUnsynced { inode: self.inode, index, handle, server };
+        match self.take_in(to_sync, index, done)? {
+            Loss::None => Ok(None),
+            Loss::WriteAgain(servers) => {
+                tracing::warn!(?servers, chunk = %handle, inode = %self.inode,
+                    "chunkservers restarted before acknowledged bytes were synced: writing them again");
+                Ok(servers.first().copied().map(lost))
+            }
+            Loss::LeaveOut(servers) => {
+                tracing::warn!(?servers, chunk = %handle, inode = %self.inode,
+                    "chunkservers restarted before acknowledged bytes were synced: going on without them");
+                self.chains.leave_out(index, handle, &servers).await?;
+                Ok(servers.first().copied().map(lost))
+            }
+            Loss::Final(server) => {
+                let error = lost(server);
+                tracing::error!(%error);
+                self.state.lock().errors.record(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    fn take_in(
+        &self,
+        to_sync: &ToSync,
+        index: ChunkIndex,
+        done: Result<Option<Done>, IoError>,
+    ) -> Result<Loss, IoError> {
         let mut state = self.state.lock();
         let done = match done {
             Ok(done) => done,
@@ -179,23 +226,19 @@ impl FileIo {
         match state.acks.synced(to_sync, index, done.as_ref().map(|done| &done.ack)) {
             Outcome::Safe(parts) => {
                 self.let_go(&mut state, parts);
-                Ok(None)
+                Ok(Loss::None)
             }
-            Outcome::WriteAgain(server, parts) => {
-                tracing::warn!(%server, chunk = %handle, inode = %self.inode,
-                    "a chunkserver restarted before acknowledged bytes were synced: writing them again");
-                // Under the lock still: they must not be missing from all layers, nor come after newer ones.
+            Outcome::WriteAgain(servers, parts) => {
+                // Under the same lock: they must not be missing from all layers, nor come after newer ones.
                 self.write_again(&mut state, parts);
-                Ok(Some(IoError::LostUnsynced { inode: self.inode, index, handle, server }))
+                Ok(Loss::WriteAgain(servers))
             }
+            Outcome::LeaveOut(servers) => Ok(Loss::LeaveOut(servers)),
             Outcome::Lost(server) => {
-                let error = IoError::LostUnsynced { inode: self.inode, index, handle, server };
-                tracing::error!(%error);
-                state.errors.record(error.clone());
                 let chunk = index.start()..index.start() + CHUNK_SIZE;
                 state.fetches.disown(&chunk);
                 self.shared.cache.cut(self.inode, chunk);
-                Err(error)
+                Ok(Loss::Final(server))
             }
         }
     }

@@ -176,6 +176,9 @@ impl FileIo {
         let range = flight.start..flight.start + flight.data.len() as u64;
         state.fetches.disown(&range);
         self.shared.cache.cut(self.inode, range);
+        if let Some(index) = ChunkIndex::of_offset(flight.start) {
+            state.acks.diverged(index);
+        }
         state.errors.record(error);
         state.size = state.least_size();
     }

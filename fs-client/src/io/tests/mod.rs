@@ -65,7 +65,9 @@ fn quiet() -> IoConfig {
 
 /// Bytes that differ from place to place.
 fn pattern(len: usize, seed: u64) -> Vec<u8> {
-    (0..len as u64).map(|i| (i.wrapping_mul(7).wrapping_add(seed.wrapping_mul(131)) ^ (i >> 8) ^ (i >> 16)) as u8).collect()
+    (0..len as u64)
+        .map(|i| (i.wrapping_mul(7).wrapping_add(seed.wrapping_mul(131)) ^ (i >> 8) ^ (i >> 16)) as u8)
+        .collect()
 }
 
 fn now() -> Timestamp {

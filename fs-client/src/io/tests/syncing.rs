@@ -56,14 +56,30 @@ async fn what_is_lost_and_not_kept_is_an_error_told_once() {
     let mut cursor = bench.file.error_cursor();
     bench.write(0, &[1; 10_000]).await;
     bench.file.flush().await.unwrap();
-    let holder = bench.fake.holders(FILE, 0)[1];
-    let server = bench.fake.server_ids()[holder];
-    bench.fake.power_cut(holder);
+    let head = bench.fake.holders(FILE, 0)[0];
+    let server = bench.fake.server_ids()[head];
+    cut_all(&bench);
     let error = bench.file.sync().await.unwrap_err();
     assert!(matches!(error, IoError::LostUnsynced { server: lost_by, .. } if lost_by == server), "{error}");
     assert_eq!(bench.file.take_error(&mut cursor), Some(error));
     bench.file.sync().await.unwrap();
     assert_eq!(bench.file.take_error(&mut cursor), None);
+}
+
+#[tokio::test]
+async fn a_member_that_lost_what_is_not_kept_is_left_out() {
+    for restarted in [0, 1] {
+        let bench = Bench::new(IoConfig { retain_bytes: 1, ..quiet() });
+        let data = pattern(10_000, 1);
+        bench.write(0, &data).await;
+        bench.file.flush().await.unwrap();
+        let holders = bench.fake.holders(FILE, 0);
+        bench.fake.power_cut(holders[restarted]);
+        bench.file.sync().await.unwrap();
+        assert_eq!(bench.fake.holders(FILE, 0), [holders[1 - restarted]]);
+        cut_all(&bench);
+        assert_eq!(seen(&bench, 10_000).await, data);
+    }
 }
 
 #[tokio::test]
