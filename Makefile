@@ -25,7 +25,7 @@ unit: ## The tests that need no mount
 
 system: ## The tests on real mounts with real daemons
 	@tests/setup/install.sh test
-	cargo build -p cairn-cli
+	cargo build -p cairn-cli -p cairn-tests
 	cargo test -p cairn-tests -- --test-threads=2
 
 verify: ## Format, lints (only reads)

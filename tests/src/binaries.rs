@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 /// The `cairn` binary of the same build as this test (`target/<profile>/cairn`), or `$CAIRN_BIN`.
 pub fn cairn() -> PathBuf {
-    if let Some(path) = std::env::var_os("CAIRN_BIN") {
-        return path.into();
-    }
+    std::env::var_os("CAIRN_BIN").map_or_else(|| sibling("cairn"), PathBuf::from)
+}
+
+/// A binary of the same build as this test.
+pub fn sibling(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
     let profile_dir = test.ancestors().nth(2).expect("tests run from target/<profile>/deps");
-    let path = profile_dir.join("cairn");
-    assert!(path.exists(), "{} is missing: run `make system`, or `cargo build -p cairn-cli` first", path.display());
+    let path = profile_dir.join(name);
+    assert!(path.exists(), "{} is missing: run `make system`", path.display());
     path
 }
 

@@ -49,7 +49,15 @@ fn a_mount_answers_as_a_local_disk_does() -> Result<()> {
         drop((on_mount, on_disk));
         let (got, want) = (tree(&ours)?, tree(&theirs)?);
         for (path, there) in &want {
-            ensure!(got.get(path) == Some(there), "seed {seed}, sequence {n}: {} differs at the end", path.display());
+            let here = got.get(path);
+            ensure!(
+                here == Some(there),
+                "seed {seed}, sequence {n}: {} differs at the end: {:?} on the mount, {:?} on the disk, first at byte {:?}",
+                path.display(),
+                here.map(|(stat, content)| (stat, content.len())),
+                (&there.0, there.1.len()),
+                here.and_then(|(_, content)| content.iter().zip(&there.1).position(|(a, b)| a != b)),
+            );
         }
         ensure!(got.len() == want.len(), "seed {seed}, sequence {n}: entries that the disk does not have");
     }

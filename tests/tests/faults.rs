@@ -5,12 +5,13 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cairn_tests::cluster::{Cluster, Options};
+use cairn_tests::journal::Writer;
 use cairn_tests::{pattern, run};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -78,6 +79,7 @@ fn a_reader_does_not_notice_that_a_chunkserver_dies() -> Result<()> {
     file.read_exact(first)?;
     cluster.kill_chunkserver(1)?;
     file.read_exact(rest).context("the reader noticed")?;
+    drop(file);
     ensure!(got == want, "the bytes differ");
     mount.unmount()?;
     cluster.wait_settled(SETTLE)
@@ -125,24 +127,16 @@ fn twenty_times_all_killed_loses_nothing_that_was_synced() -> Result<()> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut cluster = Cluster::with(quick_detection())?;
     let mount = cluster.mount()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..3)
-        .map(|n| {
-            let (dir, stop) = (mount.join(&format!("w{n}")), Arc::clone(&stop));
-            thread::spawn(move || Journal::run(&dir, seed ^ n, &stop))
-        })
-        .collect();
+    let writers = (0..3)
+        .map(|n| Writer::start(&mount.join(&format!("w{n}")), seed.wrapping_add(n)))
+        .collect::<Result<Vec<_>>>()?;
     for _ in 0..20 {
         thread::sleep(Duration::from_millis(rng.random_range(200..1500)));
         cluster.kill_all()?;
         cluster.start_all()?;
     }
-    stop.store(true, Ordering::SeqCst);
-    let journals = writers
-        .into_iter()
-        .map(|w| w.join().expect("a writer does not panic"))
-        .collect::<Result<Vec<_>>>()
-        .with_context(|| format!("seed {seed}"))?;
+    let journals =
+        writers.into_iter().map(Writer::finish).collect::<Result<Vec<_>>>().with_context(|| format!("seed {seed}"))?;
     let synced: usize = journals.iter().map(|j| j.records.len()).sum();
     println!("{synced} acknowledged steps to check");
     ensure!(synced > 100, "the load hardly ran: {synced} steps");
@@ -151,8 +145,9 @@ fn twenty_times_all_killed_loses_nothing_that_was_synced() -> Result<()> {
     }
     mount.unmount()?;
     let mount = cluster.mount()?;
-    for journal in &journals {
-        journal.check().with_context(|| format!("from a fresh mount, seed {seed}"))?;
+    for (n, journal) in journals.into_iter().enumerate() {
+        let again = journal.at(&mount.join(&format!("w{n}")));
+        again.check().with_context(|| format!("from a fresh mount, seed {seed}"))?;
     }
     mount.unmount()?;
     cluster.wait_settled(SETTLE)?;
@@ -164,21 +159,14 @@ fn the_client_killed_too_keeps_what_was_synced() -> Result<()> {
     let seed = pattern::seed("client_killed");
     let mut cluster = Cluster::with(quick_detection())?;
     let mount = cluster.mount()?;
-    let dir = mount.join("w");
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = {
-        let (dir, stop) = (dir.clone(), Arc::clone(&stop));
-        thread::spawn(move || Journal::until_error(&dir, seed, &stop))
-    };
+    let writer = Writer::start(&mount.join("w"), seed)?;
     thread::sleep(Duration::from_secs(4));
     cluster.kill_all()?;
     mount.kill()?;
-    stop.store(true, Ordering::SeqCst);
-    let journal = writer.join().expect("the writer does not panic");
+    let journal = writer.interrupted()?;
     cluster.start_all()?;
     let mount = cluster.mount()?;
-    let mut moved = journal;
-    moved.dir = mount.join("w");
+    let moved = journal.at(&mount.join("w"));
     ensure!(moved.records.len() > 20, "the load hardly ran: {} steps", moved.records.len());
     moved.check().with_context(|| format!("seed {seed}"))?;
     mount.unmount()?;
@@ -213,124 +201,6 @@ fn without_its_sled_files_the_metaserver_rebuilds() -> Result<()> {
     mount.unmount()?;
     cluster.wait_settled(SETTLE)?;
     cluster.assert_fsck_clean()
-}
-
-/// A writer that knows what was acknowledged: files made, synced, renamed and removed, and a log that is appended and synced.
-#[derive(Debug)]
-struct Journal {
-    dir: PathBuf,
-    records: Vec<Record>,
-}
-
-/// Something that was acknowledged and fsynced.
-#[derive(Debug, Clone)]
-enum Record {
-    /// File `n` holds `pattern(seed)` of this length under its first or its second name.
-    Synced {
-        n: u64,
-        seed: u64,
-        len: usize,
-        renamed: bool,
-    },
-    Removed {
-        n: u64,
-    },
-    /// The log is at least this long.
-    Logged {
-        bytes: u64,
-    },
-}
-
-const LOG_RECORD: usize = 777;
-
-impl Journal {
-    /// Works until told to stop; any error is a failure.
-    fn run(dir: &Path, seed: u64, stop: &AtomicBool) -> Result<Self> {
-        let mut journal = Self { dir: dir.to_owned(), records: Vec::new() };
-        std::fs::create_dir(dir)?;
-        let mut n = 0;
-        while !stop.load(Ordering::SeqCst) {
-            journal.step(n, seed)?;
-            n += 1;
-        }
-        Ok(journal)
-    }
-
-    /// Works until told to stop or until the first error.
-    fn until_error(dir: &Path, seed: u64, stop: &AtomicBool) -> Self {
-        let mut journal = Self { dir: dir.to_owned(), records: Vec::new() };
-        if std::fs::create_dir(dir).is_ok() {
-            let mut n = 0;
-            while !stop.load(Ordering::SeqCst) && journal.step(n, seed).is_ok() {
-                n += 1;
-            }
-        }
-        journal
-    }
-
-    fn step(&mut self, n: u64, seed: u64) -> Result<()> {
-        let seed = seed.wrapping_add(n * 1_000);
-        let len = (seed % 40_000) as usize + 1;
-        let path = self.dir.join(format!("f{n}"));
-        let mut file = File::create(&path).with_context(|| format!("create f{n}"))?;
-        file.write_all(&pattern::bytes(seed, len)).with_context(|| format!("write f{n}"))?;
-        file.sync_all().with_context(|| format!("fsync f{n}"))?;
-        drop(file);
-        self.records.push(Record::Synced { n, seed, len, renamed: false });
-        if n % 3 == 0 {
-            std::fs::rename(&path, self.dir.join(format!("g{n}"))).with_context(|| format!("rename f{n}"))?;
-            self.records.push(Record::Synced { n, seed, len, renamed: true });
-        } else if n % 5 == 1 {
-            std::fs::remove_file(&path).with_context(|| format!("unlink f{n}"))?;
-            self.records.push(Record::Removed { n });
-        }
-        let mut log = OpenOptions::new().append(true).create(true).open(self.dir.join("log")).context("open log")?;
-        log.write_all(&pattern::bytes(n, LOG_RECORD)).context("append to log")?;
-        log.sync_data().context("fdatasync log")?;
-        self.records.push(Record::Logged { bytes: (n + 1) * LOG_RECORD as u64 });
-        Ok(())
-    }
-
-    /// The last word on each file and on the log must hold.
-    fn check(&self) -> Result<()> {
-        let mut last = std::collections::BTreeMap::new();
-        let mut logged = 0;
-        for record in &self.records {
-            match record {
-                Record::Synced { n, .. } | Record::Removed { n } => {
-                    last.insert(*n, record.clone());
-                }
-                Record::Logged { bytes } => logged = *bytes,
-            }
-        }
-        let newest = last.keys().next_back().copied();
-        for (n, record) in last {
-            let (first, second) = (self.dir.join(format!("f{n}")), self.dir.join(format!("g{n}")));
-            match record {
-                Record::Synced { seed, len, renamed, .. } => {
-                    // The very last step may have been under way when its process was stopped.
-                    let path = if renamed || (Some(n) == newest && !first.exists()) { &second } else { &first };
-                    if Some(n) == newest && !path.exists() && !renamed {
-                        continue;
-                    }
-                    let got = std::fs::read(path).with_context(|| format!("{} is lost", path.display()))?;
-                    ensure!(got == pattern::bytes(seed, len), "{}: synced bytes are lost", path.display());
-                    ensure!(!renamed || !first.exists(), "{} is back after its rename", first.display());
-                }
-                Record::Removed { .. } => ensure!(!first.exists(), "{} is back after its removal", first.display()),
-                Record::Logged { .. } => {}
-            }
-        }
-        let mut log = Vec::new();
-        if logged > 0 {
-            File::open(self.dir.join("log"))?.read_to_end(&mut log)?;
-        }
-        ensure!(log.len() as u64 >= logged, "the log has {} bytes, {logged} were synced", log.len());
-        for (n, record) in log[..logged as usize].chunks(LOG_RECORD).enumerate() {
-            ensure!(record == pattern::bytes(n as u64, LOG_RECORD), "log record {n} is not what was synced");
-        }
-        Ok(())
-    }
 }
 
 /// The largest data file of a chunkserver.

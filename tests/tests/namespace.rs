@@ -199,6 +199,7 @@ fn direct_io_and_synchronous_writes() -> Result<()> {
         both[..4096].iter().all(|b| *b == 2) && both[4096..].iter().all(|b| *b == 1),
         "buffered reads see direct writes"
     );
+    drop((direct, buffered));
     flags(libc::O_SYNC)?.write_all_at(b"synced", 0).context("O_SYNC")?;
     flags(libc::O_DSYNC)?.write_all_at(b"synced", 0).context("O_DSYNC")?;
     mount.unmount()

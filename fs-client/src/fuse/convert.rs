@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use cairn_proto::attr::{Attr, FileKind, SetTime};
 use cairn_proto::ids::InodeId;
 use cairn_proto::meta::{NewNode, RenameMode, XattrMode};
+use cairn_proto::time::Timestamp;
 use fuser::{FileAttr, FileType, INodeNo, RenameFlags, Request, TimeOrNow};
 
 use crate::vfs::{Caller, VfsError};
@@ -88,7 +89,19 @@ pub(super) fn bare(inode: InodeId, of: FileKind) -> FileAttr {
 pub(super) fn set_time(time: TimeOrNow) -> SetTime {
     match time {
         TimeOrNow::Now => SetTime::Now,
-        TimeOrNow::SpecificTime(time) => SetTime::At(time.into()),
+        TimeOrNow::SpecificTime(time) => SetTime::At(requested(time)),
+    }
+}
+
+/// A time as the kernel sent it. fuser 0.18 counts the nanoseconds of times before the epoch backwards when it reads a request,
+/// though not when it writes a reply: -5 s and 1 ns arrives as 5 s and 1 ns before the epoch.
+fn requested(time: SystemTime) -> Timestamp {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(_) => time.into(),
+        Err(before) => {
+            let back = before.duration();
+            Timestamp { secs: -(back.as_secs() as i64), nanos: back.subsec_nanos() }
+        }
     }
 }
 

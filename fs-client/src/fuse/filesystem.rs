@@ -61,7 +61,7 @@ impl Filesystem for FuseShim {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let set = SetAttr {
+        let mut set = SetAttr {
             mode: mode.map(|mode| mode & MODE_BITS),
             uid,
             gid,
@@ -70,6 +70,8 @@ impl Filesystem for FuseShim {
             mtime: mtime.map(convert::set_time),
             kill_suid_sgid: false,
         };
+        // A `chown` that names neither owner nor group clears these bits all the same, and comes without any field.
+        set.kill_suid_sgid = set == SetAttr::default();
         let (vfs, caller) = (self.vfs(), caller(request));
         self.serve("setattr", reply, async move { vfs.setattr(caller, inode(ino), set).await });
     }

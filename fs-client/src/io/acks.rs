@@ -162,6 +162,14 @@ impl Acks {
         self.budget.give_back(self.retained.cut(range));
     }
 
+    /// Somebody else has written the file: what is retained may not be what it holds now, and must not be written again.
+    pub(super) fn forget_retained(&mut self) {
+        self.cut(0..u64::MAX);
+        for chunk in self.unsynced.values_mut().chain(self.in_sync.values_mut()) {
+            chunk.complete = false;
+        }
+    }
+
     /// The file ends at `size`: what lies behind need not be synced.
     pub(super) fn truncate(&mut self, size: u64) {
         self.cut(size..u64::MAX);

@@ -102,10 +102,8 @@ impl BlockCache {
             let before = std::mem::replace(&mut slot.charge, charge);
             let empty = slot.runs.is_empty();
             inner.charged = inner.charged + charge - before;
-            if empty {
-                if let Some(slot) = inner.slots.pop(&(inode, number)) {
-                    inner.forget(inode, number, &slot);
-                }
+            if empty && let Some(slot) = inner.slots.pop(&(inode, number)) {
+                inner.forget(inode, number, &slot);
             }
         }
     }

@@ -88,10 +88,10 @@ impl FileIo {
     fn committed(&self, attr: &Attr) {
         let mut state = self.state.lock();
         let batch = state.committing.take();
-        if let Some(mtime) = batch.and_then(|batch| batch.mtime()) {
-            if state.pieces.is_empty() {
-                state.changes.committed(mtime);
-            }
+        if let Some(mtime) = batch.and_then(|batch| batch.mtime())
+            && state.pieces.is_empty()
+        {
+            state.changes.committed(mtime);
         }
         // Unless a newer answer has overtaken this one.
         if attr.changed_at >= state.known.changed_at {

@@ -76,13 +76,13 @@ mod tests {
         let (a, _a) = fetches.begin(0..4096);
         let (b, _b) = fetches.begin(4096..8192);
         let ranges = |fetches: &Fetches, range: Range<u64>| {
-            fetches.overlapping(&range).into_iter().map(|(range, _)| range).collect::<Vec<_>>()
+            fetches.overlapping(&range).into_iter().map(|(range, _)| (range.start, range.end)).collect::<Vec<_>>()
         };
-        assert_eq!(ranges(&fetches, 4095..4096), [0..4096]);
-        assert_eq!(ranges(&fetches, 0..10_000), [0..4096, 4096..8192]);
+        assert_eq!(ranges(&fetches, 4095..4096), [(0, 4096)]);
+        assert_eq!(ranges(&fetches, 0..10_000), [(0, 4096), (4096, 8192)]);
         assert_eq!(ranges(&fetches, 8192..10_000), []);
         fetches.disown(&(5000..5001));
-        assert_eq!(ranges(&fetches, 0..10_000), [0..4096]);
+        assert_eq!(ranges(&fetches, 0..10_000), [(0, 4096)]);
         assert!(fetches.end(a));
         assert!(!fetches.end(b));
     }

@@ -207,9 +207,11 @@ impl FileIo {
         if attr.changed_at <= state.known.changed_at {
             return;
         }
+        let is_ours = state.committing.as_ref().is_some_and(|batch| batch.mtime() == Some(attr.mtime));
         if (attr.size, attr.mtime) == (state.known.size, state.known.mtime) {
             state.known = KnownAttr::of(attr);
-        } else {
+        } else if !is_ours {
+            // Our own commit may show here before its answer does.
             self.take_over(&mut state, attr);
         }
     }
@@ -230,6 +232,7 @@ impl FileIo {
     fn take_over(&self, state: &mut FileState, attr: &Attr) {
         state.known = KnownAttr::of(attr);
         state.size = state.least_size();
+        state.acks.forget_retained();
         self.invalidate(state, 0);
     }
 

@@ -133,10 +133,10 @@ impl Locations {
         let index = seen.id.index;
         let (place, generation) = self.place(index);
         let _turn = place.turn.lock().await;
-        if let Some(Some(now)) = self.peek(index) {
-            if now.id.handle != seen.id.handle || now.id.version > seen.id.version {
-                return Ok(now);
-            }
+        if let Some(Some(now)) = self.peek(index)
+            && (now.id.handle != seen.id.handle || now.id.version > seen.id.version)
+        {
+            return Ok(now);
         }
         let id = seen.id;
         let location = self.meta.replace_failed(self.inode, index, id.handle, id.version, failed).await?;
@@ -172,10 +172,11 @@ impl Locations {
     pub(super) fn grow(&self, index: ChunkIndex, handle: ChunkHandle, length: u32) {
         let Some(place) = self.known.lock().chunks.peek(&index).cloned() else { return };
         let mut state = place.state.lock();
-        if let State::At(location) = &mut *state {
-            if location.id.handle == handle && location.length < length {
-                Arc::make_mut(location).length = length;
-            }
+        if let State::At(location) = &mut *state
+            && location.id.handle == handle
+            && location.length < length
+        {
+            Arc::make_mut(location).length = length;
         }
     }
 

@@ -213,10 +213,10 @@ impl Pieces {
         let end = start + data.len() as u64;
         let slot = start - start % SLOT_BYTES;
         let mut touched = Vec::new();
-        if let Some((before, run)) = self.runs.range(slot..start).next_back() {
-            if before + run.data.len() as u64 >= start {
-                touched.push(*before);
-            }
+        if let Some((before, run)) = self.runs.range(slot..start).next_back()
+            && before + run.data.len() as u64 >= start
+        {
+            touched.push(*before);
         }
         // A run that begins where this one ends is joined, unless the next slot begins there.
         let joined_to = if end == slot + SLOT_BYTES { end - 1 } else { end };

@@ -82,7 +82,7 @@ impl Stream {
     fn ahead(&mut self, size: u64) -> Option<Range<u64>> {
         let from = self.until.max(self.next);
         let mut to = (self.next + self.window).min(size);
-        if to < size && to % PORTION_BYTES != 0 && self.window >= 2 * PORTION_BYTES {
+        if to < size && !to.is_multiple_of(PORTION_BYTES) && self.window >= 2 * PORTION_BYTES {
             to -= to % PORTION_BYTES;
         }
         let portion = PORTION_BYTES.min(self.window / 2).max(1);

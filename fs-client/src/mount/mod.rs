@@ -112,11 +112,7 @@ impl Mount {
 }
 
 /// Mounts, and stays mounted until `shutdown` is cancelled or somebody unmounts. `ready` is called in between.
-pub async fn run(
-    config: MountConfig,
-    shutdown: CancellationToken,
-    ready: impl FnOnce(&Mount),
-) -> Result<(), RunError> {
+pub async fn run(config: MountConfig, shutdown: CancellationToken, ready: impl FnOnce(&Mount)) -> Result<(), RunError> {
     let mount = Mount::start(config).await?;
     ready(&mount);
     shutdown.run_until_cancelled(mount.ended()).await;

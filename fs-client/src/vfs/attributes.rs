@@ -43,7 +43,8 @@ impl Vfs {
             return Err(VfsError::TooLarge);
         }
         set.kill_suid_sgid |= set.size.is_some() && self.kills_suid(caller, inode);
-        let io = self.files.io_of(inode);
+        // Closed lately counts, too: what it remembers of its bytes must be cut with them.
+        let io = self.io.find(inode);
         if let Some(io) = &io {
             settle(io, &set).await;
         }

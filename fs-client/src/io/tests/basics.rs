@@ -170,7 +170,7 @@ async fn a_closed_file_is_still_written_and_shutdown_leaves_nothing_behind() {
 async fn what_another_mount_changed_is_seen_after_refresh() {
     let bench = Bench::new(quiet());
     bench.write(0, &[1; 10_000]).await;
-    bench.file.sync().await.unwrap();
+    bench.file.flush().await.unwrap();
     assert_eq!(bench.read(0, 10_000).await, [1; 10_000][..]);
     let attr = bench.fake.write_elsewhere(FILE, 5000, &[2; 10_000]);
     assert_eq!(bench.file.size(), 10_000);
@@ -183,6 +183,11 @@ async fn what_another_mount_changed_is_seen_after_refresh() {
     assert!(Arc::ptr_eq(&again, &bench.file));
     assert_eq!(bench.read(9, 2).await, [3, 1][..]);
     assert_eq!(bench.file.size(), attr.size);
+    // What this mount had written is not written again over it.
+    bench.fake.power_cut(bench.fake.holders(FILE, 0)[0]);
+    bench.file.sync().await.unwrap();
+    bench.file.refresh(&bench.fake.write_elsewhere(FILE, 0, &[3; 10]));
+    assert_eq!(bench.read(9, 2).await, [3, 1][..]);
 }
 
 #[tokio::test]
