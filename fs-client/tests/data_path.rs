@@ -1,6 +1,8 @@
 //! The data path on real servers, without a file system above it: chunkservers that go away while a file is written, and how
 //! fast it is (`cargo test --release -p cairn-client --test data_path -- --ignored --nocapture`).
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers are tests too")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
