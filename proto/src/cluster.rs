@@ -60,7 +60,10 @@ pub enum ChunkChange {
     Now(ChunkStat),
     Removed(ChunkHandle),
     /// A read, scrub or start-up check found damage.
-    Damaged { handle: ChunkHandle, block: u32 },
+    Damaged {
+        handle: ChunkHandle,
+        block: u32,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -92,9 +95,13 @@ pub enum ClusterError {
     /// Register again, and report.
     #[error("chunkserver {0} is not registered")]
     UnknownServer(ServerId),
-    #[error("the data directory belongs to cluster {theirs}, this is cluster {ours}: point it at its own metaserver or give it an empty directory")]
+    #[error(
+        "the data directory belongs to cluster {theirs}, this is cluster {ours}: point it at its own metaserver or give it an empty directory"
+    )]
     ForeignCluster { ours: ClusterId, theirs: ClusterId },
-    #[error("chunkserver {server} is already running at {endpoint}: a data directory was copied; give one of them an empty directory")]
+    #[error(
+        "chunkserver {server} is already running at {endpoint}: a data directory was copied; give one of them an empty directory"
+    )]
     DuplicateServer { server: ServerId, endpoint: Endpoint },
     #[error("the metaserver is not ready")]
     NotReady,

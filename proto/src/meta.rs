@@ -32,11 +32,17 @@ pub enum NewNode {
     File,
     Directory,
     /// At most [`crate::attr::SYMLINK_MAX_BYTES`], not empty.
-    Symlink { target: Vec<u8> },
+    Symlink {
+        target: Vec<u8>,
+    },
     Fifo,
     Socket,
-    CharDevice { rdev: u32 },
-    BlockDevice { rdev: u32 },
+    CharDevice {
+        rdev: u32,
+    },
+    BlockDevice {
+        rdev: u32,
+    },
 }
 
 /// How `rename` treats an existing target.
@@ -123,7 +129,13 @@ pub enum Mutation {
     ClearTrim { inode: InodeId, index: ChunkIndex, handle: ChunkHandle, trimmed_at: u32 },
     /// Members of a chunk failed a write at `version`. The survivors that the metaserver can reach go on under the next version.
     /// Where nobody would survive the members stay as they are. Answers `Chunks` with the one location.
-    ReplaceFailed { inode: InodeId, index: ChunkIndex, handle: ChunkHandle, version: ChunkVersion, failed: Vec<ServerId> },
+    ReplaceFailed {
+        inode: InodeId,
+        index: ChunkIndex,
+        handle: ChunkHandle,
+        version: ChunkVersion,
+        failed: Vec<ServerId>,
+    },
     /// Changes what new entries of a directory, or the chunks of a file, ask for. Answers [`MutationReply::Policy`].
     SetPolicy { inode: InodeId, change: PolicyChange },
     /// Somebody read the inode at `atime` (sent lazily, by the rules of `relatime`). Unlike [`Mutation::SetAttr`] it leaves `ctime`
@@ -132,16 +144,34 @@ pub enum Mutation {
 }
 
 /// The answer to a [`Mutation`].
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a reply lives for a moment, and boxes would cost the common ones an allocation"
+)]
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub enum MutationReply {
     Done,
     Attr(Attr),
     /// The entry's inode; `parent` as it is now.
-    Entry { attr: Attr, parent: Attr, created: bool, policy: Policy },
+    Entry {
+        attr: Attr,
+        parent: Attr,
+        created: bool,
+        policy: Policy,
+    },
     /// The removed entry's inode as it is now (`nlink` may be 0: it lives while somebody holds it open).
-    Removed { attr: Attr, parent: Attr },
+    Removed {
+        attr: Attr,
+        parent: Attr,
+    },
     /// What moved, what the move replaced (gone) or exchanged, and both parents, as they are now.
-    Renamed { moved: Attr, replaced: Option<Attr>, exchanged: Option<Attr>, old_parent: Attr, new_parent: Attr },
+    Renamed {
+        moved: Attr,
+        replaced: Option<Attr>,
+        exchanged: Option<Attr>,
+        old_parent: Attr,
+        new_parent: Attr,
+    },
     Chunks(Vec<ChunkLocation>),
     Policy(Policy),
 }
@@ -233,7 +263,11 @@ pub struct FsStat {
 pub trait MetaService {
     /// Opens a session, or takes `resume` up again (after a lost connection or a restart of the metaserver): then `open` are the
     /// inodes that this client holds open.
-    async fn open_session(client: ClientInfo, resume: Option<SessionId>, open: Vec<InodeId>) -> Result<SessionGrant, FsError>;
+    async fn open_session(
+        client: ClientInfo,
+        resume: Option<SessionId>,
+        open: Vec<InodeId>,
+    ) -> Result<SessionGrant, FsError>;
     /// A sign of life.
     async fn keep_alive(session: SessionId) -> Result<(), FsError>;
     /// Ends a session in good order.
@@ -255,7 +289,8 @@ pub trait MetaService {
     async fn open(session: SessionId, inode: InodeId, mode: OpenMode) -> Result<Opened, FsError>;
     async fn release(session: SessionId, inodes: Vec<InodeId>) -> Result<(), FsError>;
 
-    /// The existing chunks among `count` from `first`; a chunk that is missing is a hole.
+    /// The existing chunks among `count` from `first`, the first [`MAX_CHUNKS_PER_CALL`] of them; a chunk that is missing before the
+    /// last one answered is a hole. So a large `count` finds the next chunk behind a hole of any size.
     async fn locate(inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<ChunkLocation>, FsError>;
     /// A reader met a damaged, missing or unreachable copy.
     async fn report_bad_replica(handle: ChunkHandle, server: ServerId, what: BadReplica) -> Result<(), FsError>;

@@ -74,7 +74,8 @@ pub fn step(dir: &Path, n: u64, seed: u64, mut acknowledge: impl FnMut(Record)) 
     file.sync_all().with_context(|| format!("fsync f{n}"))?;
     drop(file);
     acknowledge(Record::Synced { n, seed, len, renamed: false });
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
+        #[expect(clippy::disallowed_methods, reason = "the rename is what is tested")]
         std::fs::rename(&path, dir.join(format!("g{n}"))).with_context(|| format!("rename f{n}"))?;
         acknowledge(Record::Synced { n, seed, len, renamed: true });
     } else if n % 5 == 1 {
@@ -177,7 +178,7 @@ impl Journal {
         let (first, second) = (self.dir.join(format!("f{n}")), self.dir.join(format!("g{n}")));
         match record {
             Record::Synced { seed, len, renamed, .. } => {
-                let moved = renamed || (in_flight && n % 3 == 0 && !first.exists());
+                let moved = renamed || (in_flight && n.is_multiple_of(3) && !first.exists());
                 let path = if moved { &second } else { &first };
                 if in_flight && n % 5 == 1 && !path.exists() {
                     return Ok(());

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use cairn_tests::cluster::Cluster;
@@ -69,21 +70,25 @@ fn sparse_files_to_two_to_the_56() -> Result<()> {
 fn an_open_file_outlives_its_name() -> Result<()> {
     let mut cluster = Cluster::start()?;
     let mount = cluster.mount()?;
-    let path = mount.join("f");
-    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-    file.write_all(b"before")?;
-    std::fs::remove_file(&path)?;
-    file.write_all(b" and after")?;
-    file.sync_all()?;
-    ensure!(file.metadata()?.nlink() == 0);
+    // A process of its own holds the file: a server started from one that does would first wait for itself (see `journal`).
+    let script = "exec 3<>f; printf before >&3; rm f; printf ' and after' >&3; sync /proc/self/fd/3; echo removed; read _; cat /proc/self/fd/3";
+    let mut holder = Command::new("bash")
+        .args(["-euc", script])
+        .current_dir(mount.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut output = BufReader::new(holder.stdout.take().context("stdout is piped")?);
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    ensure!(line == "removed\n" && !mount.join("f").exists());
     // The metaserver learns anew who holds what open.
     cluster.kill_meta()?;
     cluster.start_meta()?;
+    writeln!(holder.stdin.take().context("stdin is piped")?)?;
     let mut text = String::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.read_to_string(&mut text)?;
-    ensure!(text == "before and after", "{text:?}");
-    drop(file);
+    output.read_to_string(&mut text)?;
+    ensure!(holder.wait()?.success() && text == "before and after", "{text:?}");
     mount.unmount()?;
     cluster.wait_settled(std::time::Duration::from_secs(90))?;
     run::wait_until("the inode is gone", std::time::Duration::from_secs(60), || {

@@ -21,9 +21,22 @@ impl FileIo {
                 let found = range.start.max(at);
                 return Ok((found < self.size()).then_some(found));
             }
-            at = index.start() + CHUNK_SIZE;
+            let Some(next) = self.chunk_after(index).await? else { break };
+            at = next.start();
         }
         Ok(None)
+    }
+
+    /// The next chunk that the file has: holes may be as large as files.
+    async fn chunk_after(&self, index: ChunkIndex) -> Result<Option<ChunkIndex>, IoError> {
+        let mut attempts = self.shared.read_attempts();
+        let Some(first) = index.0.checked_add(1).map(ChunkIndex) else { return Ok(None) };
+        loop {
+            match self.shared.meta.locate(self.inode, first, u32::MAX - first.0).await {
+                Ok(found) => return Ok(found.iter().map(|location| location.id.index).min()),
+                Err(cause) => self.wait_out(&mut attempts, cause).await?,
+            }
+        }
     }
 
     /// The first byte at or after `offset` that is in a hole; the end of the file counts as one.

@@ -223,7 +223,10 @@ impl Keeper {
         if let Some(session) = &self.session {
             match self.call_open(rpc, Some(session.id)).await {
                 Ok(grant) if grant.session == session.id => return Ok(()),
-                Ok(grant) => return Ok(self.replace_session(grant)),
+                Ok(grant) => {
+                    self.replace_session(grant);
+                    return Ok(());
+                }
                 Err(Failure::Refused(FsError::SessionUnknown(_))) => {}
                 Err(failure) => return Err(failure),
             }

@@ -18,7 +18,7 @@ pub(super) struct MountInfo {
 /// What is mounted on top at `mountpoint`, a real path. Asks nothing of the file system itself.
 pub(super) fn at(mountpoint: &Path) -> Option<MountInfo> {
     let text = fs::read("/proc/self/mountinfo").ok()?;
-    text.split(|byte| *byte == b'\n').filter_map(parse).filter(|mount| mount.mountpoint == mountpoint).next_back()
+    text.split(|byte| *byte == b'\n').filter_map(parse).rfind(|mount| mount.mountpoint == mountpoint)
 }
 
 fn parse(line: &[u8]) -> Option<MountInfo> {

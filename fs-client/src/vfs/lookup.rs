@@ -90,13 +90,12 @@ impl Vfs {
         match self.files.io_of(attr.inode) {
             // Its own writes are on their way, and the answer may or may not know of them.
             Some(io) if io.is_dirty() => {}
-            Some(io) => {
-                if contents.saw(attr) != Change::None {
-                    tracing::debug!(inode = %attr.inode, "changed by somebody else; dropping what is cached");
-                    io.refresh(attr);
-                    self.drop_pages(attr.inode);
-                }
+            Some(io) if contents.saw(attr) != Change::None => {
+                tracing::debug!(inode = %attr.inode, "changed by somebody else; dropping what is cached");
+                io.refresh(attr);
+                self.drop_pages(attr.inode);
             }
+            Some(_) => {}
             // The next open will say so to the kernel.
             None if contents.knows(attr.inode) && contents.saw(attr) == Change::Changed => contents.forget(attr.inode),
             None => {}

@@ -1,6 +1,7 @@
 //! Slots: which chunk is at which place of a file. A place without one is a hole.
 
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId};
+use cairn_proto::meta::MAX_CHUNKS_PER_CALL;
 use serde::{Deserialize, Serialize};
 
 use super::keys;
@@ -25,14 +26,14 @@ pub(super) fn find(read: &dyn Read, inode: InodeId, index: ChunkIndex) -> Result
     load(read, &keys::slot(inode, index))
 }
 
-/// The slots among `count` places from `first` that have a chunk.
+/// The slots among `count` places from `first` that have a chunk, the first [`MAX_CHUNKS_PER_CALL`] of them.
 pub(super) fn within(
     read: &dyn Read,
     inode: InodeId,
     first: ChunkIndex,
     count: u32,
 ) -> Result<Vec<(ChunkIndex, Slot)>, StoreError> {
-    page(read, &keys::slots_within(inode, first, count), count as usize, parse)
+    page(read, &keys::slots_within(inode, first, count), count.min(MAX_CHUNKS_PER_CALL) as usize, parse)
 }
 
 /// The slots of `inode` from `first` on, at most `limit`.

@@ -1,8 +1,6 @@
 //! Where the bytes of files are.
 
-use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId};
-use cairn_proto::meta::MAX_CHUNKS_PER_CALL;
 
 use super::super::chunk::{self, Chunk};
 use super::super::error::Outcome;
@@ -11,11 +9,8 @@ use super::super::value::{Stored, page};
 use super::super::{inode, keys, slot};
 use crate::store::{Read, StoreError};
 
-/// The chunks there are among `count` places of a file from `first`, in order. `count` at most [`MAX_CHUNKS_PER_CALL`].
+/// The first [`cairn_proto::meta::MAX_CHUNKS_PER_CALL`] of the chunks that there are among `count` places of a file from `first`, in order.
 pub fn locate(read: &dyn Read, inode: InodeId, first: ChunkIndex, count: u32) -> Outcome<Vec<ChunkView>> {
-    if count > MAX_CHUNKS_PER_CALL {
-        return Err(FsError::InvalidArgument.into());
-    }
     inode::get(read, inode)?.as_file()?;
     Ok(views(read, inode, first, count)?)
 }
