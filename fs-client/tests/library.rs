@@ -1,5 +1,11 @@
 //! The file system without a kernel above it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "these are tests, and of the file system's own rename"
+)]
+
 mod common;
 
 use std::ffi::OsStr;

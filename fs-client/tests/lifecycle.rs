@@ -1,5 +1,11 @@
 //! Mounting, unmounting, and what happens while servers are away.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "these are tests, and of the file system's own rename"
+)]
+
 mod common;
 
 use std::fs::{self, File};

@@ -1,10 +1,18 @@
 //! Two mounts of one cluster, as far as they agree before there are leases: after the validity of what was learnt, and at open.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "these are tests, and of the file system's own rename"
+)]
+
 mod common;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cairn_client::ClientConfig;
@@ -87,6 +95,37 @@ async fn a_file_that_one_removed_lives_while_the_other_has_it_open() {
         reader.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(&bytes, b"kept");
         assert_eq!(reader.metadata().unwrap().nlink(), 0);
+    })
+    .await;
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_that_comes_second_opens_what_is_there() {
+    let cluster = Cluster::start().await;
+    // Long enough that the absence is certainly still believed.
+    let sure = || ClientConfig { attr_ttl_ms: 60_000, entry_ttl_ms: 60_000, ..ClientConfig::default() };
+    let (one, two) = (cluster.mount_with(sure()).await, cluster.mount_with(sure()).await);
+    let other = two.path().to_owned();
+    one.run(move |root| {
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o777)).unwrap();
+        for name in ["f", "g", "secret"] {
+            assert!(!other.join(name).exists());
+            fs::write(root.join(name), "there").unwrap();
+        }
+        let create =
+            |name: &str| OpenOptions::new().read(true).write(true).create(true).truncate(false).open(other.join(name));
+        let mut text = [0; 5];
+        create("f").unwrap().read_exact_at(&mut text, 0).unwrap();
+        assert_eq!(&text, b"there");
+        let exclusive = OpenOptions::new().write(true).create_new(true).open(other.join("g"));
+        assert_eq!(exclusive.unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+        // Nor is it a way around permissions.
+        fs::set_permissions(root.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+        let mut as_nobody = Command::new("sh");
+        as_nobody.args(["-c", ": >> secret"]).current_dir(&other).uid(65_534).gid(65_534).stderr(Stdio::null());
+        assert!(!as_nobody.status().unwrap().success());
     })
     .await;
     one.stop().await;

@@ -38,7 +38,11 @@ impl Vfs {
         self.finish_open(caller, opened, flags, asked).await
     }
 
-    /// `open(O_CREAT)`.
+    /// `open(O_CREAT)` of a name that nobody knew.
+    ///
+    /// Where somebody else was faster and the file exists (and `O_EXCL` does not make that an error of its own), the answer is
+    /// [`FsError::Stale`]: nobody has checked whether the caller may open it. The kernel then looks the name up again and opens it
+    /// with all checks; so should everybody else.
     pub async fn create(
         &self,
         caller: Caller,
@@ -49,14 +53,11 @@ impl Vfs {
     ) -> Result<(Looked, Opening), VfsError> {
         let creation = Creation { exclusive: flags & libc::O_EXCL != 0, open: true };
         let (entry, asked) = self.create_entry(caller, parent, name, new, creation).await?;
-        let inode = entry.attr.inode;
-        if !entry.created {
-            // Somebody else was faster. The answer does not tell where the file's chunks are; an open does.
-            let opening = self.open(caller, inode, flags).await;
-            self.meta.close_inode(inode);
-            return Ok((self.getattr(inode).await?, opening?));
-        }
         let looked = self.saw(entry.attr.clone(), asked);
+        if !entry.created {
+            self.meta.close_inode(entry.attr.inode);
+            return Err(FsError::Stale(entry.attr.inode).into());
+        }
         let opened = Opened { attr: entry.attr, policy: entry.policy, chunks: Vec::new() };
         // It is empty, so there is nothing to truncate.
         let opening = self.finish_open(caller, opened, flags & !libc::O_TRUNC, asked).await?;
