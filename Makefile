@@ -4,6 +4,11 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export CAIRN_TOOLS ?= $(TARGET_DIR)/tools
 UP_DIR ?= $(CURDIR)/.cairn
 
+# The system suites that `make test` runs. `disk_full` is not among them yet: see docs/testing.md.
+SUITES := $(addprefix --test ,semantics commands pjdfstest namespace differential fsx faults applications)
+# Entries of the large directory; a million takes minutes in a build with checks on.
+export CAIRN_DIR_ENTRIES ?= 50000
+
 .PHONY: up test unit system verify fix bench install clean help
 
 help: ## Say what there is
@@ -17,16 +22,17 @@ up: ## Build, start a cluster in one process and mount it (Ctrl-C ends it; the d
 test: ## Install what the tests need and run all of them
 	@tests/setup/install.sh test
 	cargo build --workspace
-	cargo test --workspace --exclude cairn-tests
-	cargo test -p cairn-tests -- --test-threads=2
+	$(MAKE) unit
+	cargo test -p cairn-tests $(SUITES) -- --test-threads=1
 
 unit: ## The tests that need no mount
-	cargo test --workspace --exclude cairn-tests
+	cargo test --workspace --exclude cairn-tests --exclude cairn-client
+	cargo test -p cairn-client --lib --test data_path
 
 system: ## The tests on real mounts with real daemons
 	@tests/setup/install.sh test
 	cargo build -p cairn-cli -p cairn-tests
-	cargo test -p cairn-tests -- --test-threads=2
+	cargo test -p cairn-tests $(SUITES) -- --test-threads=1
 
 verify: ## Format, lints (only reads)
 	cargo fmt --all --check

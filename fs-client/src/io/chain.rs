@@ -236,6 +236,10 @@ impl Chains {
             Verdict::Replace { server, full } => (server, full),
         };
         operation.patient = 0;
+        if full && location.replicas.len() == 1 {
+            // Nobody is left to go on with, and waiting makes no space.
+            return Err(IoError::NoSpace { inode: self.inode, index: operation.index });
+        }
         self.shared.replicas.failed(server);
         tracing::warn!(%server, chunk = %location.id.handle, inode = %self.inode, %error,
             "a chunkserver failed: going on without it");
