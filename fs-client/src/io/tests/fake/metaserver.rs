@@ -65,7 +65,10 @@ impl World {
     }
 
     pub fn locations(&self, inode: InodeId, first: ChunkIndex, count: u32) -> Vec<ChunkLocation> {
-        (first.0..first.0.saturating_add(count)).filter_map(|index| self.location(inode, ChunkIndex(index))).collect()
+        let Some(file) = self.files.get(&inode) else { return Vec::new() };
+        let asked = first..ChunkIndex(first.0.saturating_add(count));
+        let found = file.chunks.range(asked).take(MAX_CHUNKS_PER_CALL as usize);
+        found.filter_map(|(index, _)| self.location(inode, *index)).collect()
     }
 
     fn chunk_of(&mut self, inode: InodeId, handle: ChunkHandle) -> Option<&mut MetaChunk> {
@@ -209,7 +212,6 @@ impl Fake {
 impl MetaIo for Fake {
     async fn locate(&self, inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<ChunkLocation>, MetaError> {
         self.pause().await;
-        assert!(count <= MAX_CHUNKS_PER_CALL);
         Ok(self.world.lock().locations(inode, first, count))
     }
 
