@@ -21,6 +21,12 @@ impl SmallDisk {
         Ok(Self { path: path.to_owned() })
     }
 
+    /// Bytes that are free.
+    pub fn free(&self) -> Result<u64> {
+        let stat = nix::sys::statvfs::statvfs(&self.path)?;
+        Ok(stat.blocks_available() as u64 * stat.fragment_size() as u64)
+    }
+
     /// Makes it larger, as an operator would who was called.
     pub fn grow(&self, bytes: u64) -> Result<()> {
         run::check(Command::new("mount").args(["-o", &format!("remount,size={bytes}")]).arg(&self.path)).map(|_| ())

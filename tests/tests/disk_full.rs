@@ -11,6 +11,9 @@ use cairn_tests::{pattern, run};
 
 const MIB: u64 = 1 << 20;
 
+/// What the metaserver leaves of its disk for itself.
+const META_RESERVE: u64 = 32 * MIB;
+
 /// Writes files of 4 MiB, each synced, until one fails; answers how many were kept and with what error it ended.
 fn fill(dir: &Path, limit: u64) -> Result<(u64, std::io::Error)> {
     for n in 0..limit {
@@ -60,15 +63,15 @@ fn a_full_chunkserver_is_enospc_and_no_damage() -> Result<()> {
 #[test]
 fn a_full_metaserver_is_enospc_and_no_damage() -> Result<()> {
     let options = Options {
-        meta_disk: Some(96 * MIB),
-        meta_args: vec!["--set".into(), format!("reserve_bytes={}", 32 * MIB)],
+        meta_disk: Some(256 * MIB),
+        meta_args: vec!["--set".into(), format!("reserve_bytes={}", META_RESERVE)],
         ..Options::default()
     };
     let mut cluster = Cluster::with(options)?;
     let mount = cluster.mount()?;
-    // Ballast first, so that files need not fill it all.
-    let ballast = cluster.meta_dir().join("ballast");
-    std::fs::write(&ballast, vec![1; 40 << 20])?;
+    // Ballast first, so that names need not fill it all.
+    let ballast = cluster.meta_disk()?.free()? - META_RESERVE - 12 * MIB;
+    std::fs::write(cluster.meta_dir().join("ballast"), vec![1; ballast as usize])?;
     let name = |n: u64| format!("{n:0>200}");
     let mut kept = 0;
     let error = loop {

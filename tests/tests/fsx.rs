@@ -14,7 +14,7 @@ flen = 1048576
 
 [opsize]
 max = 131072
-min = 0
+min = 1
 align = 1
 
 [weights]
