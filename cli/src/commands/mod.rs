@@ -19,7 +19,13 @@ use anyhow::Result;
 /// For a daemon's last tasks to end after it was told to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs a daemon's future on all cores.
+/// Runs a daemon's future.
+///
+/// On half of the cores: the threads of FUSE, of the disks and of the log want the others, and a request that is passed on within a
+/// thread is faster than one that wakes another. On two cores, one thread made metadata changes a tenth faster than two,
+/// with half of the context switches.
 fn serve(future: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = (cores / 2).max(1);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?.block_on(future)
 }

@@ -75,7 +75,8 @@ impl<'a> Patience<'a> {
         Fut: Future<Output = Result<Result<T, FsError>, RpcError>>,
     {
         let deadline = self.remaining().map_or(CALL_DEADLINE, |left| left.min(CALL_DEADLINE));
-        let call = timed(call(over.rpc.clone(), context(deadline)), deadline);
+        // Boxed, as each layer of waiting around it would hold it twice: the future of a call would be moved about by tens of KiB.
+        let call = Box::pin(timed(call(over.rpc.clone(), context(deadline)), deadline));
         let result = self.bounded(call).await?;
         match result {
             Ok(Ok(value)) => Ok(Attempt::Done(value)),

@@ -3,7 +3,6 @@
 //! openraft appends and syncs an entry before it looks at the next one, so that without this each proposal would cost a
 //! sync. While an entry is on its way to disk the proposals behind it gather, and the next entry takes all of them.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use super::ProposeError;
 use super::log::LogError;
 use super::log_store::LogStore;
-use super::space::has_reserve;
+use super::space::Reserve;
 use super::types::{Commands, NodeId, TypeConfig};
 
 /// Proposals that may wait for their entry; more wait to be let in.
@@ -50,15 +49,14 @@ pub(super) struct Proposal {
 pub(super) struct Batcher {
     pub(super) raft: Raft<TypeConfig>,
     pub(super) log: LogStore,
-    pub(super) dir: PathBuf,
-    pub(super) reserve_bytes: u64,
+    pub(super) reserve: Reserve,
     /// Where a log that cannot go on is reported.
     pub(super) failure: watch::Sender<Option<String>>,
 }
 
 impl Batcher {
     /// Runs until the queue is closed and empty.
-    pub(super) async fn run(self, mut queue: mpsc::Receiver<Proposal>) {
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Proposal>) {
         let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT));
         // Bytes of the entries that were proposed and may not be in the log yet.
         let unwritten = Arc::new(AtomicU64::new(0));
@@ -86,8 +84,8 @@ impl Batcher {
     }
 
     /// Proposes an entry when there are `room` bytes set aside in the log.
-    async fn propose(&self, commands: Commands, room: u64) -> Result<oneshot::Receiver<Written>, ProposeError> {
-        if !has_reserve(&self.dir, self.reserve_bytes) {
+    async fn propose(&mut self, commands: Commands, room: u64) -> Result<oneshot::Receiver<Written>, ProposeError> {
+        if !self.reserve.is_there(room) {
             return Err(ProposeError::NoSpace);
         }
         match self.log.ensure_room(room).await {
