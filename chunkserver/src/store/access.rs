@@ -7,7 +7,6 @@ use cairn_proto::chunk::{BLOCKS_PER_CHUNK, ChunkId};
 use cairn_proto::chunkserver::ChunkState;
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::{ChunkHandle, ChunkVersion};
-use tokio::sync::OwnedRwLockReadGuard;
 use tracing::Span;
 
 use super::Store;
@@ -21,12 +20,6 @@ use super::shared::Shared;
 pub struct LockedRange {
     pub(super) live: Arc<LiveChunk>,
     _guard: RangeGuard,
-}
-
-/// A chunk that takes writes for as long as this is held.
-pub(super) struct Admission {
-    pub(super) files: Arc<ChunkFiles>,
-    _gate: OwnedRwLockReadGuard<()>,
 }
 
 impl Store {
@@ -66,13 +59,23 @@ impl Store {
         Ok((live, files))
     }
 
-    /// A chunk ready for writes of `id.version`: created, raised and made dirty as need be, durably.
-    pub(super) async fn for_writing(&self, live: &Arc<LiveChunk>, id: ChunkId) -> Result<Admission, ChunkError> {
+    /// Does `work` on a chunk that is ready for writes of `id.version`: created, raised and made dirty before it as need be,
+    /// durably. All of it takes one trip to a blocking thread.
+    pub(super) async fn writing<T: Send + 'static>(
+        &self,
+        live: &Arc<LiveChunk>,
+        id: ChunkId,
+        work: impl FnOnce(&ChunkFiles) -> Result<T, ChunkError> + Send + 'static,
+    ) -> Result<T, ChunkError> {
         let gate = live.gate.clone().read_owned().await;
         if let Some(files) = live.files()
             && takes_writes(&files, id)?
         {
-            return Ok(Admission { files, _gate: gate });
+            return blocking(move || {
+                let _gate = gate;
+                work(&files)
+            })
+            .await;
         }
         drop(gate);
         let gate = live.gate.clone().write_owned().await;
@@ -85,7 +88,8 @@ impl Store {
             if !takes_writes(&files, id)? {
                 files.admit_writers(id.version)?;
             }
-            Ok(Admission { files, _gate: gate.downgrade() })
+            let _gate = gate.downgrade();
+            work(&files)
         })
         .await
     }

@@ -17,14 +17,12 @@ const INLINE_READ_BYTES: u32 = 64 << 10;
 impl Store {
     /// Writes a piece into blocks that `range` holds, creating the chunk where there is none.
     pub async fn write(&self, range: &LockedRange, id: ChunkId, piece: Piece) -> Result<(), ChunkError> {
-        let admission = self.for_writing(&range.live, id).await?;
-        blocking(move || admission.files.write(&piece)).await
+        self.writing(&range.live, id, move |files| files.write(&piece)).await
     }
 
     /// Makes a hole in blocks that `range` holds, creating the chunk where there is none.
     pub async fn zero(&self, range: &LockedRange, id: ChunkId, offset: u32, len: u32) -> Result<(), ChunkError> {
-        let admission = self.for_writing(&range.live, id).await?;
-        blocking(move || admission.files.zero(offset, len)).await
+        self.writing(&range.live, id, move |files| files.zero(offset, len)).await
     }
 
     /// Whole blocks that cover what is asked for, verified.

@@ -160,21 +160,42 @@ async fn syncing_and_handing_back_raise_a_copy_that_has_not_heard_of_the_version
     assert_eq!((stat.id.version, stat.state), (ChunkVersion(4), ChunkState::Clean));
 }
 
+/// Whether the write finds the chunk as it needs it, or has to create it or raise its version first.
 #[tokio::test]
 async fn a_fence_waits_for_writes_in_progress() {
     let rig = Rig::new();
-    let id = chunk(1);
-    rig.write(id, 0, b"first").await.unwrap();
-    let range = rig.store.lock(id.handle, 0..1).await;
-    let admission = rig.store.for_writing(&range.live, id).await.unwrap();
-    let mut fence = Box::pin(rig.store.fence(id.handle, ChunkVersion(2)));
-    for _ in 0..20 {
-        assert!(fence.as_mut().now_or_never().is_none());
-        tokio::task::yield_now().await;
+    let (found, created, raised) = (chunk(1), chunk(2), at_version(chunk(3), 2));
+    for id in [found, chunk(3)] {
+        rig.write(id, 0, b"first").await.unwrap();
     }
-    drop(admission);
-    fence.await.unwrap();
-    assert!(matches!(rig.write(chunk(1), 5000, b"x").now_or_never(), None | Some(Err(_))));
+    for id in [found, created, raised] {
+        let range = rig.store.lock(id.handle, 0..1).await;
+        let ((begins, begun), (end, ended)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        let write = rig.store.writing(&range.live, id, move |files| {
+            begins.send(files.state()).unwrap();
+            ended.recv().unwrap();
+            Ok(())
+        });
+        let mut write = Box::pin(write);
+        let state = loop {
+            assert!(write.as_mut().now_or_never().is_none());
+            match begun.try_recv() {
+                Ok(state) => break state,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(state, ChunkState::Dirty);
+        let mut fence = Box::pin(rig.store.fence(id.handle, ChunkVersion(3)));
+        for _ in 0..20 {
+            assert!(fence.as_mut().now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        end.send(()).unwrap();
+        write.await.unwrap();
+        fence.await.unwrap();
+        drop(range);
+        assert!(matches!(rig.write(id, 5000, b"x").await, Err(ChunkError::VersionFenced { .. })));
+    }
 }
 
 #[tokio::test]
