@@ -43,6 +43,8 @@ struct World {
     rng: StdRng,
     /// Syncs of files so far.
     syncs: u64,
+    /// Questions for free space so far.
+    capacity_asked: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -66,6 +68,7 @@ impl SimDisk {
             faults: Faults::default(),
             rng: StdRng::seed_from_u64(seed),
             syncs: 0,
+            capacity_asked: 0,
         })))
     }
 
@@ -76,6 +79,11 @@ impl SimDisk {
     /// Syncs of files so far.
     pub fn syncs(&self) -> u64 {
         self.0.lock().syncs
+    }
+
+    /// Questions for free space so far.
+    pub fn capacity_asked(&self) -> u64 {
+        self.0.lock().capacity_asked
     }
 
     /// The power goes, and comes back. Open files of before must not be used again.
@@ -241,7 +249,9 @@ impl Disk for SimDisk {
     }
 
     fn capacity(&self, _dir: &Path) -> io::Result<Capacity> {
-        Ok(Capacity { total: TOTAL, free: self.0.lock().faults.free.unwrap_or(TOTAL) })
+        let mut world = self.0.lock();
+        world.capacity_asked += 1;
+        Ok(Capacity { total: TOTAL, free: world.faults.free.unwrap_or(TOTAL) })
     }
 }
 
