@@ -7,8 +7,8 @@
 //!                             u32 sum of the block, u32 the sum before that one, little endian
 //! ```
 //!
-//! A slot is written in turn: the one whose sequence number is lower is replaced, so a write that tears leaves the other
-//! one, and each is a disk sector of its own. The first 384 blocks have their sums in the same 4 KiB as the slots: a small
+//! A slot never replaces the one that is known to be on disk, so a write that tears leaves that one, and each is a disk sector
+//! of its own. The one whose sequence number is higher counts. The first 384 blocks have their sums in the same 4 KiB as the slots: a small
 //! file costs one page of header.
 
 use cairn_proto::chunk::{BLOCKS_PER_CHUNK, BlockSum, CHUNK_SIZE, ChunkId};

@@ -19,11 +19,14 @@ impl ChunkFiles {
         self.check_usable()?;
         self.check_no_doubts()?;
         let mut synced = self.synced.lock();
-        let writes = self.written.load(Ordering::Acquire);
+        let (writes, slot) = (self.written.load(Ordering::Acquire), self.known.lock().sequence);
         let (bytes, names) = (synced.writes < writes, !synced.names);
         self.sync_files(bytes, names).map_err(|e| self.sync_failed(&e))?;
         synced.names = true;
-        synced.writes = writes;
+        if bytes {
+            synced.writes = writes;
+            synced.slot = Some(slot);
+        }
         Ok(())
     }
 

@@ -20,8 +20,10 @@
 //!   cut, what was synced and not written since is there. A block that was written since may be there as any of its later
 //!   selves, or torn; its entry may be that of another time. If it matches one of its two sums it is taken for that; if
 //!   not, it is **in doubt**.
-//! * **Handing back.** Sync, and after it, by a write and a sync of its own, a slot that says clean. One sync for both could
-//!   bring the slot to the disk and not the table.
+//! * **Handing back.** Sync, and after it, by a write of its own, a slot that says clean. One sync for both could bring the
+//!   slot to the disk and not the table. The mark itself is not synced: a power cut that takes it leaves a dirty chunk with
+//!   every byte in its place, which is reconciled. The next slot takes the place of a mark that was not synced, so that of the
+//!   two the one that is surely on disk stays: see [`slot`].
 //!
 //! A chunk found dirty is scanned when it is first opened after a start, never all of them at the start. A block in doubt
 //! answers as damaged, so that readers go elsewhere, until it is written whole, or a reconciliation gets it from a copy
@@ -98,6 +100,8 @@ struct Synced {
     writes: u64,
     /// The files' names are.
     names: bool,
+    /// Number of the slot that surely is; `None` for what was created or opened and not synced since.
+    slot: Option<u64>,
 }
 
 impl ChunkFiles {

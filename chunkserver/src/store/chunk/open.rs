@@ -83,7 +83,7 @@ impl ChunkFiles {
             // Of a dirty chunk nobody knows what reached the disk.
             synced: Mutex::new(match header.state {
                 ChunkState::Dirty => Synced::default(),
-                ChunkState::Clean => Synced { writes: 1, names: true },
+                ChunkState::Clean => Synced { writes: 1, names: true, slot: None },
             }),
             failed: false.into(),
         };

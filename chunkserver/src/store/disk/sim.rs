@@ -2,7 +2,7 @@
 //!
 //! Every file has two faces: what the operating system shows, and what is on the platter. A sync copies the first to the
 //! second; now and then a sector gets there by itself, as by write-back. A power cut takes each unsynced sector, length and
-//! name, or leaves it, by a seeded coin.
+//! name, or leaves it, by a seeded coin, and tears some sectors.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -170,10 +170,14 @@ impl Node {
         let len = if rng.random() { self.shown.len() } else { self.durable.len() };
         let mut settled = vec![0; len];
         for (n, sector) in settled.chunks_mut(SECTOR).enumerate() {
-            let from = if rng.random() { &self.shown } else { &self.durable };
-            let bytes = from.get(n * SECTOR..).unwrap_or_default();
-            let have = bytes.len().min(sector.len());
-            sector[..have].copy_from_slice(&bytes[..have]);
+            let torn = match rng.random_range(0..8) {
+                0 => rng.random_range(0..sector.len()),
+                1..4 => 0,
+                _ => sector.len(),
+            };
+            let (new, old) = sector.split_at_mut(torn);
+            copy_from(&self.shown, n * SECTOR, new);
+            copy_from(&self.durable, n * SECTOR + torn, old);
         }
         self.shown.clone_from(&settled);
         self.durable = settled;
@@ -190,6 +194,13 @@ impl Node {
         }
         self.durable[start..end].copy_from_slice(&self.shown[start..end]);
     }
+}
+
+/// Fills `part` with what `bytes` has from `at` on, and zeros behind its end.
+fn copy_from(bytes: &[u8], at: usize, part: &mut [u8]) {
+    let bytes = bytes.get(at..).unwrap_or_default();
+    let have = bytes.len().min(part.len());
+    part[..have].copy_from_slice(&bytes[..have]);
 }
 
 impl Disk for SimDisk {
