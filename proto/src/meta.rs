@@ -152,12 +152,14 @@ pub enum Mutation {
 pub enum MutationReply {
     Done,
     Attr(Attr),
-    /// The entry's inode; `parent` as it is now.
+    /// The entry's inode; `parent` as it is now. `chunks`: of a new file that is opened, the first chunk, made ahead for its writer
+    /// where there was a place for it.
     Entry {
         attr: Attr,
         parent: Attr,
         created: bool,
         policy: Policy,
+        chunks: Vec<ChunkLocation>,
     },
     /// The removed entry's inode as it is now (`nlink` may be 0: it lives while somebody holds it open).
     Removed {

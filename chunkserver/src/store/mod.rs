@@ -20,6 +20,7 @@ mod io;
 mod layout;
 mod live;
 mod load;
+mod names;
 mod range_lock;
 mod seal;
 mod shared;

@@ -1,6 +1,6 @@
 //! What all chunks of a store have in common.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,7 @@ use super::damage::DamageLog;
 use super::disk::{Disk, is_full};
 use super::index::{Entry, Index};
 use super::layout::Layout;
+use super::names::Directory;
 use super::space::SpaceGauge;
 
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub struct Shared {
     pub damage: DamageLog,
     pub space: SpaceGauge,
     /// Directories that are known to exist, so that they are made once.
-    dirs: Mutex<HashSet<PathBuf>>,
+    dirs: Mutex<HashMap<PathBuf, Arc<Directory>>>,
     /// Copies that were begun to be fetched.
     copies: AtomicU64,
 }
@@ -55,15 +56,14 @@ impl Shared {
         }
     }
 
-    /// Makes the directory of a chunk's files where it is missing.
-    pub fn make_dir(&self, handle: ChunkHandle) -> io::Result<()> {
-        let dir = self.layout.dir(handle);
-        if self.dirs.lock().contains(&dir) {
-            return Ok(());
+    /// The directory of a chunk's files, made where it is missing.
+    pub fn make_dir(&self, handle: ChunkHandle) -> io::Result<Arc<Directory>> {
+        let path = self.layout.dir(handle);
+        if let Some(directory) = self.dirs.lock().get(&path) {
+            return Ok(directory.clone());
         }
-        self.disk.create_dir(&dir)?;
-        self.dirs.lock().insert(dir);
-        Ok(())
+        self.disk.create_dir(&path)?;
+        Ok(self.dirs.lock().entry(path.clone()).or_insert_with(|| Arc::new(Directory::new(path))).clone())
     }
 
     /// A number that no other copy being fetched has.

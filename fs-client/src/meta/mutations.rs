@@ -34,6 +34,8 @@ pub struct Entry {
     pub parent: Attr,
     pub created: bool,
     pub policy: Policy,
+    /// The first chunk of a new file that was opened, where it was made ahead.
+    pub chunks: Vec<ChunkLocation>,
 }
 
 /// Everyone whom a rename touched.
@@ -157,7 +159,9 @@ impl MetaClient {
 
     async fn entry(&self, asked: &'static str, mutation: Mutation) -> Result<Entry, MetaError> {
         match self.mutate(asked, mutation).await? {
-            MutationReply::Entry { attr, parent, created, policy } => Ok(Entry { attr, parent, created, policy }),
+            MutationReply::Entry { attr, parent, created, policy, chunks } => {
+                Ok(Entry { attr, parent, created, policy, chunks })
+            }
             _ => Err(self.unexpected(asked)),
         }
     }

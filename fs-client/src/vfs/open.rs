@@ -58,7 +58,7 @@ impl Vfs {
             self.meta.close_inode(entry.attr.inode);
             return Err(FsError::Stale(entry.attr.inode).into());
         }
-        let opened = Opened { attr: entry.attr, policy: entry.policy, chunks: Vec::new() };
+        let opened = Opened { attr: entry.attr, policy: entry.policy, chunks: entry.chunks };
         // It is empty, so there is nothing to truncate.
         let opening = self.finish_open(caller, opened, flags & !libc::O_TRUNC, asked).await?;
         Ok((looked, opening))

@@ -64,7 +64,9 @@ impl Reply {
         Some(match self {
             Self::Done => MutationReply::Done,
             Self::Attr(attr) => MutationReply::Attr(attr),
-            Self::Entry { attr, parent, created, policy } => MutationReply::Entry { attr, parent, created, policy },
+            Self::Entry { attr, parent, created, policy } => {
+                MutationReply::Entry { attr, parent, created, policy, chunks: Vec::new() }
+            }
             Self::Removed { attr, parent } => MutationReply::Removed { attr, parent },
             Self::Renamed { moved, replaced, exchanged, old_parent, new_parent } => {
                 MutationReply::Renamed { moved, replaced, exchanged, old_parent, new_parent }

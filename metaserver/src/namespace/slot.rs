@@ -8,6 +8,9 @@ use super::keys;
 use super::value::{Stored, load, page, save};
 use crate::store::{Read, StoreError, Txn};
 
+/// Places that are looked up one by one: a scan costs as much as several of them, as it copies whole pages of the store.
+const LOOKED_UP_SINGLY: u32 = 4;
+
 /// One place of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Slot {
@@ -33,6 +36,11 @@ pub(super) fn within(
     first: ChunkIndex,
     count: u32,
 ) -> Result<Vec<(ChunkIndex, Slot)>, StoreError> {
+    if count <= LOOKED_UP_SINGLY {
+        let places = (first.0..first.0.saturating_add(count)).map(ChunkIndex);
+        let slots = places.map(|index| Ok(find(read, inode, index)?.map(|slot| (index, slot))));
+        return slots.filter_map(Result::transpose).collect();
+    }
     page(read, &keys::slots_within(inode, first, count), count.min(MAX_CHUNKS_PER_CALL) as usize, parse)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cairn_proto::attr::{Attr, FileKind};
-use cairn_proto::chunk::ChunkLocation;
+use cairn_proto::chunk::{CHUNK_SIZE, ChunkLocation};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId, SessionId};
 use cairn_proto::meta::{
@@ -92,7 +92,7 @@ impl MetaService for MetaFace {
         shared.clients.heard(session)?;
         let found = register_open(shared, session, inode, mode.write)?;
         let chunks = match found.kind() {
-            FileKind::File => locate_settled(shared, inode, ChunkIndex(0), MAX_CHUNKS_PER_CALL),
+            FileKind::File => locate_settled(shared, inode, ChunkIndex(0), chunks_of(found.attr().size)),
             _ => Ok(Vec::new()),
         };
         match chunks {
@@ -154,6 +154,12 @@ impl MetaService for MetaFace {
     async fn stat_fs(self, _: Context) -> Result<FsStat, FsError> {
         self.0.stat_fs()
     }
+}
+
+/// How many of the first chunks of a file of `size` bytes to name to whoever opens it.
+fn chunks_of(size: u64) -> u32 {
+    // An empty file may have its first one ahead.
+    size.div_ceil(CHUNK_SIZE).clamp(1, u64::from(MAX_CHUNKS_PER_CALL)) as u32
 }
 
 /// The chunks of a part of a file. `ChunkBusy` where one of them is still in the state in which a writer that vanished left it.

@@ -11,7 +11,7 @@ use futures::stream::FuturesOrdered;
 use super::Shared;
 use crate::cluster::locate::locate;
 use crate::cluster::replace::{FailedWrite, replace_failed};
-use crate::command::{Command, Decided, Origin, Placement};
+use crate::command::{Body, Command, Decided, Origin, Placement};
 use crate::namespace::{NamespaceError, Reply, query};
 
 type OpResult = Result<MutationReply, FsError>;
@@ -108,9 +108,17 @@ async fn create_open(shared: &Shared, origin: Origin, mutation: Mutation) -> OpR
     let session = origin.op.session;
     let new = shared.state.next_inode();
     shared.clients.files.open(session, new, true)?;
-    let result = shared.propose(origin, mutation, Decided::Inode(new)).await;
+    let ahead = first_chunk_ahead(shared, &mutation, new);
+    // In this order in the log, and by one sync.
+    let (result, ()) = tokio::join!(shared.propose(origin, mutation, Decided::Inode(new)), ahead);
     match &result {
-        Ok(Reply::Entry { attr, .. }) if attr.inode == new => return to_wire(result?),
+        Ok(Reply::Entry { attr, .. }) if attr.inode == new => {
+            let mut reply = to_wire(result?)?;
+            if let MutationReply::Entry { chunks, .. } = &mut reply {
+                *chunks = locate(&shared.cluster, new, ChunkIndex(0), 1).unwrap_or_default();
+            }
+            return Ok(reply);
+        }
         _ => shared.clients.files.release(session, &[new]),
     }
     let reply = result?;
@@ -121,6 +129,34 @@ async fn create_open(shared: &Shared, origin: Origin, mutation: Mutation) -> OpR
         }
     }
     to_wire(reply)
+}
+
+/// Makes the first chunk of a file that is being created: whoever creates a file writes to it, and need not ask again. Where that
+/// cannot be, or the file is not made after all, the writer asks.
+fn first_chunk_ahead(shared: &Shared, mutation: &Mutation, new: InodeId) -> impl Future<Output = ()> + use<> {
+    let placed = match mutation {
+        Mutation::Create { parent, .. } => place_first(shared, *parent).ok(),
+        _ => None,
+    };
+    let command = placed.map(|placement| {
+        let mutation = Mutation::AllocateChunks { inode: new, first: ChunkIndex(0), count: 1 };
+        let body = Body::Mutation { mutation, decided: Decided::Chunks(vec![placement]) };
+        Command { origin: None, at: shared.state.wall(), body }
+    });
+    let state = shared.state.clone();
+    async move {
+        if let Some(command) = command
+            && let Err(error) = state.propose(command).await
+        {
+            tracing::debug!(inode = %new, %error, "no chunk was made ahead");
+        }
+    }
+}
+
+fn place_first(shared: &Shared, parent: InodeId) -> Result<Placement, FsError> {
+    let policy = shared.state.read(|read| query::policy_of(read, parent))?;
+    let members = shared.cluster.place(policy.copies, &[])?;
+    Ok(Placement { index: ChunkIndex(0), handle: shared.state.next_handle(), members })
 }
 
 /// Registers an open of an inode, and makes sure that it exists: in this order, see [`crate::session::open_files`].

@@ -36,7 +36,7 @@ fn create_files(shared: &Arc<Shared>, header: Header) -> Result<ChunkFiles, Chun
     let sequence = 1;
     let (offset, slot) =
         encode_slot(sequence, &header).map_err(|e| ChunkError::Disk(format!("cannot encode a header: {e}")))?;
-    shared.make_dir(handle).map_err(|e| fail(&e))?;
+    let directory = shared.make_dir(handle).map_err(|e| fail(&e))?;
     let header_file = shared.disk.open(&shared.layout.header(handle), OpenMode::New).map_err(|e| fail(&e))?;
     write_all_at(&*header_file, &slot, offset).map_err(|e| fail(&e.error))?;
     let data = shared.disk.open(&shared.layout.data(handle), OpenMode::Any).map_err(|e| fail(&e))?;
@@ -47,8 +47,9 @@ fn create_files(shared: &Arc<Shared>, header: Header) -> Result<ChunkFiles, Chun
     let known = Known { sequence, header, table: SumTable::default(), doubts: Default::default(), stale: None };
     Ok(ChunkFiles {
         shared: shared.clone(),
-        header: header_file,
-        data,
+        header: header_file.into(),
+        data: data.into(),
+        names: directory.enter(),
         known: Mutex::new(known),
         // One more than is synced: an empty chunk that is synced must survive, too.
         written: 1.into(),

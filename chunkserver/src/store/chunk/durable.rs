@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use cairn_proto::error::ChunkError;
 
 use super::ChunkFiles;
-use crate::store::disk::{PartialWrite, all_at_once, write_all_at};
+use crate::store::disk::{PartialWrite, Task, all_at_once, write_all_at};
 use crate::store::header::{Entry, encode_entries, entry_offset};
 
 impl ChunkFiles {
@@ -33,16 +33,17 @@ impl ChunkFiles {
     /// Syncs data and header, and for a new chunk the directory, at the same time: one commit of the file system's journal
     /// serves all three.
     fn sync_files(&self, bytes: bool, names: bool) -> io::Result<()> {
-        let dir = self.shared.layout.dir(self.handle());
-        let data = || self.data.sync_data();
-        let header = || self.header.sync_data();
-        let directory = || self.shared.disk.sync_dir(&dir);
-        match (bytes, names) {
-            (true, true) => all_at_once(&[&data, &header, &directory]),
-            (true, false) => all_at_once(&[&data, &header]),
-            (false, true) => directory(),
-            (false, false) => Ok(()),
+        let mut tasks: Vec<Task> = Vec::new();
+        if bytes {
+            for file in [self.data.clone(), self.header.clone()] {
+                tasks.push(Box::new(move || file.sync_data()));
+            }
         }
+        if names && !self.names.are_durable() {
+            let (disk, names) = (self.shared.disk.clone(), self.names.clone());
+            tasks.push(Box::new(move || names.sync(&*disk)));
+        }
+        all_at_once(tasks)
     }
 
     /// Syncs, and then makes the chunk clean. Nobody may write meanwhile.

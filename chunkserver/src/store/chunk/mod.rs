@@ -59,6 +59,7 @@ use parking_lot::Mutex;
 
 use super::disk::DiskFile;
 use super::header::Header;
+use super::names::Names;
 use super::shared::{Shared, disk_error};
 use super::table::SumTable;
 
@@ -70,8 +71,9 @@ pub use write::Piece;
 #[derive(Debug)]
 pub struct ChunkFiles {
     shared: Arc<Shared>,
-    header: Box<dyn DiskFile>,
-    data: Box<dyn DiskFile>,
+    header: Arc<dyn DiskFile>,
+    data: Arc<dyn DiskFile>,
+    names: Names,
     known: Mutex<Known>,
     /// Counts writes, each before it is acknowledged.
     written: AtomicU64,

@@ -56,6 +56,7 @@ impl ChunkFiles {
     pub fn open(shared: &Arc<Shared>, handle: ChunkHandle) -> Result<Self, ChunkError> {
         let entry = shared.index.get(handle).ok_or(ChunkError::NotFound(handle))?;
         let fail = |error: &io::Error| disk_error("open a chunk", Some(handle), error);
+        let directory = shared.make_dir(handle).map_err(|e| fail(&e))?;
         let header_file = shared.disk.open(&shared.layout.header(handle), OpenMode::Existing).map_err(|e| fail(&e))?;
         // Missing data of a dirty chunk was never synced; that of a clean one reads as holes, which its sums contradict.
         let data = shared.disk.open(&shared.layout.data(handle), OpenMode::Any).map_err(|e| fail(&e))?;
@@ -76,8 +77,9 @@ impl ChunkFiles {
         };
         let files = Self {
             shared: shared.clone(),
-            header: header_file,
-            data,
+            header: header_file.into(),
+            data: data.into(),
+            names: directory.enter(),
             known: Mutex::new(known),
             written: 1.into(),
             // Of a dirty chunk nobody knows what reached the disk.

@@ -4,6 +4,7 @@
 //! a disk does whose power is cut.
 
 mod os;
+mod parallel;
 #[cfg(test)]
 pub mod sim;
 
@@ -12,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use os::OsDisk;
+pub use parallel::{Task, all_at_once};
 
 /// Bytes of a file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,28 +88,6 @@ pub fn write_all_at(file: &dyn DiskFile, buf: &[u8], offset: u64) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// Something that waits for the disk.
-pub type Task<'a> = &'a (dyn Fn() -> io::Result<()> + Sync);
-
-/// Does several things that wait for the disk, at the same time, and waits for all of them. Returns the first error.
-pub fn all_at_once(tasks: &[Task<'_>]) -> io::Result<()> {
-    let Some((first, others)) = tasks.split_first() else { return Ok(()) };
-    std::thread::scope(|scope| {
-        let running: Vec<_> =
-            others.iter().map(|task| (task, std::thread::Builder::new().spawn_scoped(scope, *task))).collect();
-        let mut result = first();
-        for (task, thread) in running {
-            let ended = match thread {
-                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                // No more threads to be had: one after the other, then.
-                Err(_) => task(),
-            };
-            result = result.and(ended);
-        }
-        result
-    })
 }
 
 /// Whether an error says that there is no room.

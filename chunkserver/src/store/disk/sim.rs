@@ -43,6 +43,8 @@ struct World {
     rng: StdRng,
     /// Syncs of files so far.
     syncs: u64,
+    /// Syncs of directories so far.
+    dir_syncs: u64,
     /// Questions for free space so far.
     capacity_asked: u64,
 }
@@ -68,6 +70,7 @@ impl SimDisk {
             faults: Faults::default(),
             rng: StdRng::seed_from_u64(seed),
             syncs: 0,
+            dir_syncs: 0,
             capacity_asked: 0,
         })))
     }
@@ -79,6 +82,11 @@ impl SimDisk {
     /// Syncs of files so far.
     pub fn syncs(&self) -> u64 {
         self.0.lock().syncs
+    }
+
+    /// Syncs of directories so far.
+    pub fn dir_syncs(&self) -> u64 {
+        self.0.lock().dir_syncs
     }
 
     /// Questions for free space so far.
@@ -253,6 +261,7 @@ impl Disk for SimDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut world = self.0.lock();
         world.step()?;
+        world.dir_syncs += 1;
         let World { shown, durable, .. } = &mut *world;
         durable.retain(|path, _| path.parent() != Some(dir));
         durable.extend(shown.iter().filter(|(path, _)| path.parent() == Some(dir)).map(|(p, n)| (p.clone(), *n)));

@@ -81,6 +81,32 @@ async fn handed_back_chunks_are_clean_and_cost_nothing_more() {
 }
 
 #[tokio::test]
+async fn new_chunks_of_a_directory_share_its_syncs() {
+    let rig = Rig::new();
+    let neighbours = [1, 2, 3].map(chunk);
+    for id in neighbours {
+        rig.write(id, 0, b"bytes").await.unwrap();
+    }
+    for id in neighbours {
+        rig.store.sync(id).await.unwrap();
+        assert_eq!(rig.disk.dir_syncs(), 1);
+    }
+    for (id, syncs) in [(chunk(4), 2), (chunk(0x1000), 3)] {
+        rig.write(id, 0, b"bytes").await.unwrap();
+        rig.store.hand_back(id).await.unwrap();
+        assert_eq!(rig.disk.dir_syncs(), syncs);
+    }
+    // Found dirty after a start: nobody knows what of it is durable.
+    rig.write(chunk(5), 0, b"bytes").await.unwrap();
+    let rig = rig.restart();
+    rig.store.hand_back(chunk(5)).await.unwrap();
+    assert_eq!(rig.disk.dir_syncs(), 4);
+    rig.disk.cut_power();
+    let rig = rig.restart();
+    assert_eq!(rig.report.clean + rig.report.dirty, 6);
+}
+
+#[tokio::test]
 async fn damage_is_detected_reported_and_healed_by_a_full_overwrite() {
     let rig = Rig::new();
     let id = chunk(1);

@@ -21,6 +21,11 @@ const FORMAT: u32 = 1;
 /// Bytes before the first record.
 pub(super) const HEADER_BYTES: usize = 48;
 
+/// Zeros are written so far ahead, in bytes, together with an append. The sync of an append that overwrites them has no block to
+/// enter in the filesystem's journal, so it does not commit that journal: otherwise each of them would, and whoever creates files
+/// on the same disk meanwhile (chunkservers do) would wait for it.
+const ZEROED_AHEAD: u64 = 512 * 1024;
+
 /// Ending of segment files.
 const SUFFIX: &str = "log";
 
@@ -47,6 +52,8 @@ pub(super) struct Segment {
     pub(super) end: u64,
     /// Up to where space is set aside.
     pub(super) allocated: u64,
+    /// Up to where bytes were written, records or zeros: see [`ZEROED_AHEAD`].
+    pub(super) zeroed: u64,
 }
 
 impl Segment {
@@ -93,7 +100,17 @@ impl Segment {
     fn bare(path: PathBuf, previous: EntryId) -> Result<Self, LogError> {
         let file = OpenOptions::new().read(true).write(true).open(&path);
         let file = Arc::new(file.map_err(|e| LogError::io("opening", &path, &e))?);
-        Ok(Self { path, file, previous, last: previous, offsets: Vec::new(), end: HEADER_BYTES as u64, allocated: 0 })
+        Ok(Self { path, file, previous, last: previous, offsets: Vec::new(), end: HEADER_BYTES as u64, allocated: 0, zeroed: 0 })
+    }
+
+    /// How many zeros to write behind `len` bytes that are to be appended: none most of the time; see [`ZEROED_AHEAD`].
+    pub(super) fn zeros_behind(&self, len: u64) -> usize {
+        let end = self.end + len;
+        if end <= self.zeroed {
+            return 0;
+        }
+        let until = end.next_multiple_of(ZEROED_AHEAD).min(self.allocated.max(end));
+        (until - end) as usize
     }
 
     /// Drops everything from `end` on, and sets aside the space again.
@@ -102,7 +119,7 @@ impl Segment {
         // Shrinking and growing again leaves zeros: what was there cannot be taken for a record later.
         self.file.set_len(end).map_err(|e| LogError::io("cutting", &self.path, &e))?;
         disk.sync(&self.file).map_err(|e| LogError::io("syncing", &self.path, &e))?;
-        self.allocated = end;
+        (self.allocated, self.zeroed) = (end, end);
         // On a full disk the segment does without for now.
         let _ = self.allocate(size, disk);
         Ok(())

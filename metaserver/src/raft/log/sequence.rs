@@ -142,6 +142,8 @@ impl Log {
         self.ensure_room(bytes.len() as u64)?;
         let mut segments = self.segments.write();
         let segment = segments.last_mut().expect("there is always a segment");
+        let len = bytes.len() as u64;
+        bytes.resize(bytes.len() + segment.zeros_behind(len), 0);
         if let Err(error) = self.disk.write_at(&segment.file, &bytes, segment.end) {
             let error = LogError::io("appending to", &segment.path, &error);
             let end = segment.end;
@@ -153,7 +155,8 @@ impl Log {
             };
         }
         segment.offsets.extend(starts.iter().map(|start| (segment.end + start) as u32));
-        segment.end += bytes.len() as u64;
+        segment.zeroed = segment.zeroed.max(segment.end + bytes.len() as u64);
+        segment.end += len;
         segment.last = entries.last().map_or(segment.last, |(id, _)| *id);
         Ok(())
     }
