@@ -155,4 +155,14 @@ impl ChunkService for Service {
     async fn identity(self, _: Context) -> ServerId {
         self.us()
     }
+
+    async fn hand_back_many(
+        self,
+        context: Context,
+        requests: Vec<ChainRequest>,
+    ) -> Result<Vec<Result<ChainAck, ChunkError>>, ChunkError> {
+        validate::hand_backs(&requests, self.us())?;
+        let replication = self.replication.clone();
+        self.to_the_end(async move { Ok(replication.hand_back_many(context, requests).await) }).await
+    }
 }

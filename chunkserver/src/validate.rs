@@ -1,7 +1,7 @@
 //! Whether requests make sense, before anything is done about them. Nothing that comes in over the wire is trusted.
 
 use cairn_proto::chunk::{BLOCK_SIZE, CHUNK_SIZE, MAX_COPIES, MAX_PIECE_BYTES, Replica, fragments};
-use cairn_proto::chunkserver::{ChainRequest, MAX_DELETE, ReadRequest, WriteRequest, ZeroRequest};
+use cairn_proto::chunkserver::{ChainRequest, MAX_DELETE, MAX_HAND_BACKS, ReadRequest, WriteRequest, ZeroRequest};
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId};
 
@@ -20,6 +20,11 @@ pub fn zero(request: &ZeroRequest, us: ServerId) -> Verdict {
 
 pub fn chain(request: &ChainRequest, us: ServerId) -> Verdict {
     rest(&request.rest, us)
+}
+
+pub fn hand_backs(requests: &[ChainRequest], us: ServerId) -> Verdict {
+    require(requests.len() <= MAX_HAND_BACKS, || format!("{} chunks are too many for one call", requests.len()))?;
+    requests.iter().try_for_each(|request| chain(request, us))
 }
 
 pub fn read(request: &ReadRequest) -> Verdict {
@@ -139,10 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_deletes_are_limited() {
+    fn reads_deletes_and_hand_backs_are_limited() {
         let asked = |len| ReadRequest { handle: CHUNK.handle, at_least: ChunkVersion(1), offset: 0, len };
         assert!(read(&asked(MAX_PIECE_BYTES as u32)).is_ok());
         assert!(is_malformed(read(&asked(MAX_PIECE_BYTES as u32 + 1))));
         assert!(is_malformed(delete(&vec![(CHUNK.handle, CHUNK.version); MAX_DELETE + 1])));
+        let mut requests = vec![ChainRequest { chunk: CHUNK, rest: vec![replica(2)] }; MAX_HAND_BACKS];
+        assert!(hand_backs(&requests, US).is_ok());
+        requests[7].rest.push(replica(1));
+        assert!(is_malformed(hand_backs(&requests, US)), "we are in a chain twice");
+        assert!(is_malformed(hand_backs(&vec![requests[0].clone(); MAX_HAND_BACKS + 1], US)));
     }
 }

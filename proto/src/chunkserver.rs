@@ -14,6 +14,9 @@ use crate::transport::{Endpoint, Payload};
 /// Handles in one [`ChunkService::delete`] call at most.
 pub const MAX_DELETE: usize = 4096;
 
+/// Chunks in one [`ChunkService::hand_back_many`] call at most.
+pub const MAX_HAND_BACKS: usize = 256;
+
 /// A piece of a chunk, at most [`crate::chunk::MAX_PIECE_BYTES`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct WriteRequest {
@@ -154,4 +157,27 @@ pub trait ChunkService {
 
     /// Who answers here.
     async fn identity() -> ServerId;
+
+    /// `hand_back` of up to [`MAX_HAND_BACKS`] chunks: an answer for each, in the order of the requests. One that fails leaves
+    /// the others as they are.
+    async fn hand_back_many(requests: Vec<ChainRequest>) -> Result<Vec<Result<ChainAck, ChunkError>>, ChunkError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunk::ChunkId;
+    use crate::ids::{ChunkIndex, InodeId};
+
+    /// Calls are numbered in the order of the trait: a new one goes to the end.
+    #[test]
+    fn golden_call_numbers() {
+        let bytes = |request: &ChunkServiceRequest| postcard::to_stdvec(request).unwrap();
+        assert_eq!(bytes(&ChunkServiceRequest::Stat { handle: ChunkHandle(7) }), [6, 7]);
+        assert_eq!(bytes(&ChunkServiceRequest::Identity {}), [15]);
+        let chunk =
+            ChunkId { handle: ChunkHandle(7), version: ChunkVersion(2), inode: InodeId(9), index: ChunkIndex(1) };
+        let requests = vec![ChainRequest { chunk, rest: Vec::new() }];
+        assert_eq!(bytes(&ChunkServiceRequest::HandBackMany { requests }), [16, 1, 7, 2, 9, 1, 0]);
+    }
 }

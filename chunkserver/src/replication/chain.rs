@@ -80,16 +80,21 @@ impl Replication {
         let client = self.peers.client(&next.endpoint);
         let context = one_hop_less(context);
         let ack = call(next.server, || request(client.clone(), context, behind.to_vec())).await?;
-        match ack.members.first() {
-            Some(first) if first.server == next.server => Ok(ack.members),
-            // Its address was taken over by another server. What that one wrote is a stray, and is collected.
-            Some(_) | None => Err(unreachable(next.server, format!("another server answers at {}", next.endpoint))),
-        }
+        signed_by(next, ack)
     }
 
-    fn acknowledge(&self, chunk: ChunkId, behind: Vec<MemberAck>) -> Result<ChainAck, ChunkError> {
+    pub(super) fn acknowledge(&self, chunk: ChunkId, behind: Vec<MemberAck>) -> Result<ChainAck, ChunkError> {
         let ChunkStat { allocated, .. } = self.store.stat(chunk.handle)?;
         let members = std::iter::once(self.us).chain(behind).collect();
         Ok(ChainAck { members, allocated })
+    }
+}
+
+/// Who has done it, if `next` is the first of them.
+pub(super) fn signed_by(next: &Replica, ack: ChainAck) -> Result<Vec<MemberAck>, ChunkError> {
+    match ack.members.first() {
+        Some(first) if first.server == next.server => Ok(ack.members),
+        // Its address was taken over by another server. What that one wrote is a stray, and is collected.
+        Some(_) | None => Err(unreachable(next.server, format!("another server answers at {}", next.endpoint))),
     }
 }

@@ -5,6 +5,7 @@
 
 mod chain;
 mod copy;
+mod hand_back;
 mod peers;
 mod reconcile;
 mod runs;

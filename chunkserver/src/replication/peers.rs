@@ -68,11 +68,17 @@ where
         outcome = attempt().await;
     }
     match outcome {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error @ ChunkError::Chain { .. })) => Err(error),
-        Ok(Err(error)) => Err(refused(server, error)),
+        Ok(answer) => answered(server, answer),
         Err(error) => Err(unreachable(server, with_cause(&error))),
     }
+}
+
+/// What `server` answered, as an error of the chain where it is one.
+pub fn answered<T>(server: ServerId, answer: Result<T, ChunkError>) -> Result<T, ChunkError> {
+    answer.map_err(|error| match error {
+        ChunkError::Chain { .. } => error,
+        error => refused(server, error),
+    })
 }
 
 /// `server` answered: no.

@@ -112,7 +112,7 @@ impl Store {
 }
 
 /// The open files of a chunk that there is. For holders of the gate alone.
-fn opened(shared: &Arc<Shared>, live: &LiveChunk) -> Result<Arc<ChunkFiles>, ChunkError> {
+pub(super) fn opened(shared: &Arc<Shared>, live: &LiveChunk) -> Result<Arc<ChunkFiles>, ChunkError> {
     match live.files() {
         Some(files) => Ok(files),
         None => Ok(install(live, ChunkFiles::open(shared, live.handle)?)),

@@ -13,6 +13,7 @@ mod chunk;
 mod damage;
 pub mod data_dir;
 pub mod disk;
+mod hand_back;
 mod header;
 mod incoming;
 mod index;

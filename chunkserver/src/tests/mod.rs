@@ -4,6 +4,7 @@ mod chain;
 mod copying;
 #[cfg(feature = "failpoints")]
 mod dying;
+mod handing_back;
 mod reconciling;
 mod reporting;
 mod speed;

@@ -6,9 +6,16 @@ use std::sync::atomic::Ordering;
 
 use cairn_proto::error::ChunkError;
 
-use super::ChunkFiles;
+use super::{ChunkFiles, Synced};
 use crate::store::disk::{PartialWrite, Task, all_at_once, write_all_at};
 use crate::store::header::{Entry, encode_entries, entry_offset};
+
+/// What a sync covers.
+#[derive(Clone, Copy, Debug)]
+pub struct Covered {
+    writes: u64,
+    slot: u64,
+}
 
 impl ChunkFiles {
     /// All writes that have returned are on stable storage, with their sums, when this returns.
@@ -16,18 +23,37 @@ impl ChunkFiles {
     /// Fails where blocks are in doubt: they may have been acknowledged as something else. Several at once share their
     /// `fdatasync`s.
     pub fn sync(&self) -> Result<(), ChunkError> {
-        self.check_usable()?;
-        self.check_no_doubts()?;
         let mut synced = self.synced.lock();
-        let (writes, slot) = (self.written.load(Ordering::Acquire), self.known.lock().sequence);
-        let (bytes, names) = (synced.writes < writes, !synced.names);
+        let covered = self.begin_sync()?;
+        let (bytes, names) = (synced.writes < covered.writes, !synced.names);
         self.sync_files(bytes, names).map_err(|e| self.sync_failed(&e))?;
         synced.names = true;
         if bytes {
-            synced.writes = writes;
-            synced.slot = Some(slot);
+            synced.cover(covered);
         }
         Ok(())
+    }
+
+    /// What a sync that begins now is going to cover. Fails where none may be said to have succeeded.
+    pub fn begin_sync(&self) -> Result<Covered, ChunkError> {
+        self.check_usable()?;
+        self.check_no_doubts()?;
+        Ok(Covered { writes: self.written.load(Ordering::Acquire), slot: self.known.lock().sequence })
+    }
+
+    /// Makes the chunk clean after a sync of the whole file system that began after `covered` was taken. Nobody has written
+    /// meanwhile.
+    pub fn hand_back_synced(&self, covered: Covered) -> Result<(), ChunkError> {
+        let mut synced = self.synced.lock();
+        // Another sync may have been told meanwhile what this one would be told otherwise.
+        self.check_usable()?;
+        for file in [&self.data, &self.header] {
+            file.check_written().map_err(|e| self.sync_failed(&e))?;
+        }
+        synced.names = true;
+        synced.cover(covered);
+        drop(synced);
+        self.mark_clean()
     }
 
     /// Syncs data and header, and for a new chunk the directory, at the same time: one commit of the file system's journal
@@ -97,5 +123,13 @@ impl ChunkFiles {
         self.shared.changes.damaged(self.handle(), 0);
         tracing::error!(chunk = self.handle().0, %error, "a sync failed: this copy is given up");
         ChunkError::Disk(format!("{}: a sync failed: {error}", self.handle()))
+    }
+}
+
+impl Synced {
+    /// Data and header were synced.
+    fn cover(&mut self, covered: Covered) {
+        self.writes = self.writes.max(covered.writes);
+        self.slot = Some(covered.slot);
     }
 }

@@ -63,6 +63,7 @@ use super::names::Names;
 use super::shared::{Shared, disk_error};
 use super::table::SumTable;
 
+pub use durable::Covered;
 pub use open::{ReadHeader, ReadHeaderError, read_header};
 pub use read::ReadAttempt;
 pub use write::Piece;

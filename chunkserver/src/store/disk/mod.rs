@@ -46,6 +46,9 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes all that has been done to the file system of `dir` durable. That a file could not be written is not always said
+    /// here: see [`DiskFile::check_written`].
+    fn sync_all(&self, dir: &Path) -> io::Result<()>;
     fn capacity(&self, dir: &Path) -> io::Result<Capacity>;
 }
 
@@ -64,6 +67,8 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     fn length(&self) -> io::Result<u64>;
     /// Bytes and length are on stable storage when this returns.
     fn sync_data(&self) -> io::Result<()>;
+    /// After [`Disk::sync_all`]: fails where bytes of this file could not be written, and nobody has been told.
+    fn check_written(&self) -> io::Result<()>;
     /// `(offset, length)` of what is not a hole, ascending. May name zeros as data, never data as a hole.
     fn data_ranges(&self) -> io::Result<Vec<(u64, u64)>>;
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use cairn_runtime::crashsafe;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::unistd::{Whence, lseek};
+use nix::unistd::{Whence, lseek, syncfs};
 
 use super::{Capacity, Disk, DiskFile, OpenMode};
 
@@ -51,6 +51,13 @@ impl Disk for OsDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         crashsafe::sync_dir(dir)
+    }
+
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        let dir = File::open(dir)?;
+        syncfs(&dir)?;
+        // Kernels before 5.17 do not say there that the file system has given up; here they do.
+        dir.sync_all()
     }
 
     fn capacity(&self, dir: &Path) -> io::Result<Capacity> {
@@ -115,6 +122,18 @@ impl DiskFile for OsFile {
         self.0.sync_data()
     }
 
+    /// Kernels before 5.8 do not say in `syncfs` that a file could not be written, later ones say it to one caller only. Each
+    /// file remembers it by itself, and is asked here without another flush of the disk.
+    fn check_written(&self) -> io::Result<()> {
+        // SAFETY: nothing but integers is passed, and the descriptor is open.
+        let waited = unsafe { libc::sync_file_range(self.0.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WAIT_BEFORE) };
+        match Errno::result(waited) {
+            Ok(_) => Ok(()),
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::ESPIPE) => self.sync_data(),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     fn data_ranges(&self) -> io::Result<Vec<(u64, u64)>> {
         let len = self.length()?;
         let mut ranges = Vec::new();
@@ -166,6 +185,16 @@ mod tests {
         let mut buf = [9; 5000];
         assert_eq!(file.read_at(&mut buf, 1 << 20).unwrap(), 5000);
         assert!(buf[..4096].iter().all(|b| *b == 0) && buf[4096..].iter().all(|b| *b == 1));
+    }
+
+    #[test]
+    fn a_file_system_is_synced_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = OsDisk.open(&dir.path().join("f"), OpenMode::New).unwrap();
+        write_all_at(&*file, &[1; 8192], 0).unwrap();
+        OsDisk.sync_all(dir.path()).unwrap();
+        file.check_written().unwrap();
+        assert!(OsDisk.sync_all(&dir.path().join("none")).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! second; now and then a sector gets there by itself, as by write-back. A power cut takes each unsynced sector, length and
 //! name, or leaves it, by a seeded coin, and tears some sectors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +27,10 @@ pub struct Faults {
     pub dies_after: Option<u64>,
     /// Syncs fail with `EIO`.
     pub syncs_fail: bool,
+    /// [`Disk::sync_all`] fails with `EIO`, whatever becomes of single files.
+    pub whole_syncs_fail: bool,
+    /// [`Disk::sync_all`] says nothing of files that could not be written.
+    pub whole_syncs_hide: bool,
     /// What [`Disk::capacity`] says is free.
     pub free: Option<u64>,
 }
@@ -41,8 +45,12 @@ struct World {
     durable: BTreeMap<PathBuf, usize>,
     faults: Faults,
     rng: StdRng,
+    /// Files that cannot be written to the platter.
+    broken: BTreeSet<usize>,
     /// Syncs of files so far.
     syncs: u64,
+    /// Syncs of everything so far.
+    whole_syncs: u64,
     /// Syncs of directories so far.
     dir_syncs: u64,
     /// Questions for free space so far.
@@ -69,7 +77,9 @@ impl SimDisk {
             durable: BTreeMap::new(),
             faults: Faults::default(),
             rng: StdRng::seed_from_u64(seed),
+            broken: BTreeSet::new(),
             syncs: 0,
+            whole_syncs: 0,
             dir_syncs: 0,
             capacity_asked: 0,
         })))
@@ -82,6 +92,18 @@ impl SimDisk {
     /// Syncs of files so far.
     pub fn syncs(&self) -> u64 {
         self.0.lock().syncs
+    }
+
+    /// Syncs of everything so far.
+    pub fn whole_syncs(&self) -> u64 {
+        self.0.lock().whole_syncs
+    }
+
+    /// From now on nothing of a file gets to the platter.
+    pub fn break_file(&self, path: &Path) {
+        let mut world = self.0.lock();
+        let node = world.shown[path];
+        world.broken.insert(node);
     }
 
     /// Syncs of directories so far.
@@ -157,6 +179,10 @@ impl World {
         self.step()?;
         self.syncs += 1;
         if self.faults.syncs_fail { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+    }
+
+    fn check(&self, node: usize) -> io::Result<()> {
+        if self.broken.contains(&node) { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
     }
 
     /// As many of `len` bytes as there is room for.
@@ -268,6 +294,21 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn sync_all(&self, _dir: &Path) -> io::Result<()> {
+        let mut world = self.0.lock();
+        world.step()?;
+        world.whole_syncs += 1;
+        let World { files, shown, durable, broken, faults, .. } = &mut *world;
+        let sound = files.iter_mut().enumerate().filter(|(node, _)| !broken.contains(node));
+        sound.for_each(|(_, node)| node.durable.clone_from(&node.shown));
+        durable.clone_from(shown);
+        let told = !broken.is_empty() && !faults.whole_syncs_hide;
+        if told || faults.whole_syncs_fail || faults.syncs_fail {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        Ok(())
+    }
+
     fn capacity(&self, _dir: &Path) -> io::Result<Capacity> {
         let mut world = self.0.lock();
         world.capacity_asked += 1;
@@ -330,9 +371,14 @@ impl DiskFile for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut world = self.world.lock();
         world.sync()?;
+        world.check(self.node)?;
         let node = &mut world.files[self.node];
         node.durable.clone_from(&node.shown);
         Ok(())
+    }
+
+    fn check_written(&self) -> io::Result<()> {
+        self.world.lock().check(self.node)
     }
 
     fn data_ranges(&self) -> io::Result<Vec<(u64, u64)>> {

@@ -2,6 +2,7 @@
 
 mod crash;
 mod faults;
+mod handing_back;
 mod model;
 mod operations;
 
