@@ -175,7 +175,7 @@ async fn chunks_are_placed_committed_and_located() {
     client.mutate(commit).await.unwrap();
     let opened = client.meta.open(ctx(), client.session, file, OpenMode { read: true, write: true }).await.unwrap();
     let opened = opened.unwrap();
-    assert_eq!((opened.attr.size, opened.chunks.len(), opened.chunks[1].length), (size, 3, 77));
+    assert_eq!((opened.attr.size, opened.chunks.len(), opened.chunks[1].length), (size, 2, 77));
 
     // A restarted metaserver knows the members, and where they were, but not that they are up.
     server.shutdown().await.unwrap();

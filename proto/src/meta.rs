@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::attr::{Attr, Credentials, FileKind, SetAttr};
 use crate::chunk::ChunkLocation;
 use crate::error::FsError;
-use crate::ids::{ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, DirCookie, InodeId, OpId, ServerId, SessionId};
+use crate::ids::{
+    ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, DirCookie, InodeId, LogIndex, OpId, ServerId, SessionId,
+};
 use crate::name::Name;
 use crate::policy::{Policy, PolicyChange};
 use crate::time::Timestamp;
@@ -143,6 +145,14 @@ pub enum Mutation {
     TouchAtime { inode: InodeId, atime: Timestamp },
 }
 
+/// A directory as a mutation of its entries has left it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct ChangedDir {
+    pub attr: Attr,
+    /// Its [`Attr::changed_at`] before. Whoever knew the directory as it was then knows that nobody else came in between.
+    pub before: LogIndex,
+}
+
 /// The answer to a [`Mutation`].
 #[expect(
     clippy::large_enum_variant,
@@ -156,7 +166,7 @@ pub enum MutationReply {
     /// where there was a place for it.
     Entry {
         attr: Attr,
-        parent: Attr,
+        parent: ChangedDir,
         created: bool,
         policy: Policy,
         chunks: Vec<ChunkLocation>,
@@ -164,15 +174,15 @@ pub enum MutationReply {
     /// The removed entry's inode as it is now (`nlink` may be 0: it lives while somebody holds it open).
     Removed {
         attr: Attr,
-        parent: Attr,
+        parent: ChangedDir,
     },
     /// What moved, what the move replaced (gone) or exchanged, and both parents, as they are now.
     Renamed {
         moved: Attr,
         replaced: Option<Attr>,
         exchanged: Option<Attr>,
-        old_parent: Attr,
-        new_parent: Attr,
+        old_parent: ChangedDir,
+        new_parent: ChangedDir,
     },
     Chunks(Vec<ChunkLocation>),
     Policy(Policy),
@@ -215,7 +225,7 @@ pub struct OpenMode {
 pub struct Opened {
     pub attr: Attr,
     pub policy: Policy,
-    /// The file's first chunks, as many as one call names.
+    /// The file's first chunks, to its end or as many as one call names.
     pub chunks: Vec<ChunkLocation>,
 }
 

@@ -39,8 +39,13 @@ impl<K: Hash + Eq, V> ShardedLru<K, V> {
     }
 
     pub fn put(&self, key: K, value: V) {
+        self.push(key, value);
+    }
+
+    /// Enters a value, and answers what had to go for it: the least recently used entry, or the key's own one.
+    pub fn push(&self, key: K, value: V) -> Option<(K, V)> {
         let shard = self.hasher.hash_one(&key) as usize & (SHARDS - 1);
-        self.shards[shard].lock().put(key, value);
+        self.shards[shard].lock().push(key, value)
     }
 
     pub fn remove(&self, key: &K) -> Option<V> {

@@ -9,6 +9,7 @@
 mod attrs;
 mod clock;
 mod contents;
+mod dirs;
 mod lru;
 mod names;
 mod xattrs;

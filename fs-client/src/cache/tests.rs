@@ -2,6 +2,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::ids::{InodeId, LogIndex};
+use cairn_proto::meta::ChangedDir;
 use cairn_proto::name::Name;
 use cairn_proto::time::Timestamp;
 use cairn_runtime::clock::ManualClock;
@@ -111,4 +112,74 @@ fn capacity_is_a_limit() {
         cache.put(i, i);
     }
     assert!(cache.len() <= 64);
+}
+
+fn dir(inode: u64, changed_at: u64) -> Attr {
+    Attr { kind: FileKind::Directory, ..attr(inode, changed_at, 0) }
+}
+
+/// A change of directory 7 from one version to another.
+fn change(before: u64, after: u64) -> ChangedDir {
+    ChangedDir { attr: dir(7, after), before: LogIndex(before) }
+}
+
+#[test]
+fn names_stay_right_as_long_as_nobody_else_changes_their_directory() {
+    let (clock, cache) = (ManualClock::new(UNIX_EPOCH), NameCache::new(1000, TTL));
+    let now = || Moment::now(&clock);
+    let parent = InodeId(7);
+    cache.made_dir(&dir(7, 1), now(), now());
+    assert_eq!(cache.get(parent, &name("a"), now()).unwrap().value, Named::Absent, "a new directory is empty");
+    for version in 1..5 {
+        clock.advance(Duration::from_millis(800));
+        let entered = name(&version.to_string());
+        cache.changed(parent, entered.clone(), Named::Inode(InodeId(100 + version)), now());
+        cache.changed_dir(&change(version, version + 1), now());
+    }
+    clock.advance(Duration::from_millis(900));
+    let first = cache.get(parent, &name("1"), now()).unwrap();
+    assert_eq!((first.value, first.remaining), (Named::Inode(InodeId(101)), Duration::from_millis(100)));
+    assert_eq!(cache.get(parent, &name("a"), now()).unwrap().value, Named::Absent);
+    clock.advance(Duration::from_millis(100));
+    assert_eq!(cache.get(parent, &name("1"), now()), None, "nobody has been asked for a while");
+    cache.saw_dir(&dir(7, 5), now(), now());
+    assert_eq!(cache.get(parent, &name("1"), now()).unwrap().remaining, TTL, "it is still as it was");
+    // Somebody else has changed it, as the answer to our own change shows.
+    cache.changed(parent, name("6"), Named::Absent, now());
+    cache.changed_dir(&change(6, 7), now());
+    assert_eq!(cache.get(parent, &name("1"), now()), None);
+    assert_eq!(cache.get(parent, &name("a"), now()), None);
+}
+
+#[test]
+fn names_from_before_somebody_elses_change_expire_by_themselves() {
+    let (clock, cache) = (ManualClock::new(UNIX_EPOCH), NameCache::new(1000, TTL));
+    let now = || Moment::now(&clock);
+    let parent = InodeId(7);
+    cache.saw_dir(&dir(7, 1), now(), now());
+    cache.learn(parent, name("old"), Named::Inode(InodeId(8)), now(), cache.epoch(parent));
+    clock.advance(Duration::from_millis(600));
+    cache.saw_dir(&dir(7, 2), now(), now());
+    assert_eq!(cache.get(parent, &name("old"), now()).unwrap().remaining, Duration::from_millis(400));
+    cache.learn(parent, name("new"), Named::Inode(InodeId(9)), now(), cache.epoch(parent));
+    clock.advance(Duration::from_millis(600));
+    cache.saw_dir(&dir(7, 2), now(), now());
+    assert_eq!(cache.get(parent, &name("old"), now()), None);
+    assert_eq!(cache.get(parent, &name("new"), now()).unwrap().remaining, TTL);
+    assert_eq!(cache.get(parent, &name("other"), now()), None, "not all of its names are known");
+}
+
+#[test]
+fn a_name_that_had_to_go_is_not_taken_for_absent() {
+    let (clock, cache) = (ManualClock::new(UNIX_EPOCH), NameCache::new(64, TTL));
+    let now = || Moment::now(&clock);
+    let parent = InodeId(7);
+    cache.made_dir(&dir(7, 0), now(), now());
+    for n in 0..500 {
+        cache.changed(parent, name(&n.to_string()), Named::Inode(InodeId(100 + n)), now());
+        cache.changed_dir(&change(n, n + 1), now());
+    }
+    let believed = |n: u64| cache.get(parent, &name(&n.to_string()), now()).map(|valid| valid.value);
+    assert!((0..500).all(|n| believed(n).is_none_or(|named| named == Named::Inode(InodeId(100 + n)))));
+    assert!((0..500).any(|n| believed(n).is_none()));
 }

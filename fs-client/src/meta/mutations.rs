@@ -3,7 +3,7 @@
 use cairn_proto::attr::{Attr, Credentials, SetAttr};
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId};
-use cairn_proto::meta::{ChunkExtent, Mutation, MutationReply, NewNode, RenameMode, XattrMode};
+use cairn_proto::meta::{ChangedDir, ChunkExtent, Mutation, MutationReply, NewNode, RenameMode, XattrMode};
 use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
 use cairn_proto::time::Timestamp;
@@ -31,7 +31,7 @@ pub struct NewEntry {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub attr: Attr,
-    pub parent: Attr,
+    pub parent: ChangedDir,
     pub created: bool,
     pub policy: Policy,
     /// The first chunk of a new file that was opened, where it was made ahead.
@@ -44,8 +44,8 @@ pub struct Renamed {
     pub moved: Attr,
     pub replaced: Option<Attr>,
     pub exchanged: Option<Attr>,
-    pub old_parent: Attr,
-    pub new_parent: Attr,
+    pub old_parent: ChangedDir,
+    pub new_parent: ChangedDir,
 }
 
 impl MetaClient {
@@ -65,12 +65,12 @@ impl MetaClient {
     }
 
     /// The removed inode and its parent.
-    pub async fn unlink(&self, parent: InodeId, name: Name) -> Result<(Attr, Attr), MetaError> {
+    pub async fn unlink(&self, parent: InodeId, name: Name) -> Result<(Attr, ChangedDir), MetaError> {
         self.removed("unlink", Mutation::Unlink { parent, name }).await
     }
 
     /// The removed directory and its parent.
-    pub async fn rmdir(&self, parent: InodeId, name: Name) -> Result<(Attr, Attr), MetaError> {
+    pub async fn rmdir(&self, parent: InodeId, name: Name) -> Result<(Attr, ChangedDir), MetaError> {
         self.removed("rmdir", Mutation::Rmdir { parent, name }).await
     }
 
@@ -166,7 +166,7 @@ impl MetaClient {
         }
     }
 
-    async fn removed(&self, asked: &'static str, mutation: Mutation) -> Result<(Attr, Attr), MetaError> {
+    async fn removed(&self, asked: &'static str, mutation: Mutation) -> Result<(Attr, ChangedDir), MetaError> {
         match self.mutate(asked, mutation).await? {
             MutationReply::Removed { attr, parent } => Ok((attr, parent)),
             _ => Err(self.unexpected(asked)),

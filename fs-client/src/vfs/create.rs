@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use cairn_proto::attr::{MODE_BITS, SYMLINK_MAX_BYTES};
+use cairn_proto::attr::{FileKind, MODE_BITS, SYMLINK_MAX_BYTES};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::InodeId;
 use cairn_proto::meta::NewNode;
@@ -90,6 +90,9 @@ impl Vfs {
         // Of a file that was there before, somebody else may have changed the contents.
         if entry.created {
             self.known.changed(&entry.attr, asked);
+            if entry.attr.kind == FileKind::Directory {
+                self.known.names.made_dir(&entry.attr, asked, self.known.now());
+            }
         }
         Ok((entry, asked))
     }
@@ -103,8 +106,8 @@ impl Vfs {
         asked: Moment,
     ) -> Result<Entry, VfsError> {
         let entry = entry.inspect_err(|_| self.known.doubt(parent, name))?;
-        self.known.changed(&entry.parent, asked);
         self.known.named(parent, name.clone(), Named::Inode(entry.attr.inode), asked);
+        self.known.changed_dir(&entry.parent, asked);
         Ok(entry)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::ids::InodeId;
+use cairn_proto::meta::ChangedDir;
 use cairn_proto::name::Name;
 use cairn_runtime::clock::Clock;
 
@@ -52,6 +53,12 @@ impl Known {
         if attr.kind == FileKind::File {
             self.contents.wrote(attr);
         }
+    }
+
+    /// A directory as a mutation of this mount, sent at `asked`, has left it. Its names are entered first.
+    pub(super) fn changed_dir(&self, dir: &ChangedDir, asked: Moment) {
+        self.attrs.learn(&dir.attr, asked);
+        self.names.changed_dir(dir, asked);
     }
 
     /// A mutation of a name failed: perhaps because of what was believed of it.

@@ -55,15 +55,21 @@ impl Vfs {
         match named.value {
             Named::Absent => Some(Lookup::Absent(named.remaining)),
             Named::Inode(inode) => {
-                let attr = self.known.attrs.get(inode, now)?;
-                let looked = Looked {
-                    attr: self.shown(attr.value),
-                    attr_validity: attr.remaining,
-                    name_validity: named.remaining,
+                let (attr, attr_validity) = match self.known.attrs.get(inode, now) {
+                    Some(attr) => (attr.value, attr.remaining),
+                    None => (self.attr_of_doomed(parent, inode, now)?, Duration::ZERO),
                 };
+                let looked = Looked { attr: self.shown(attr), attr_validity, name_validity: named.remaining };
                 Some(Lookup::Found(looked))
             }
         }
+    }
+
+    /// Old attributes of a file in a directory that is being changed: the kernel looks a name up before it removes or moves it, and
+    /// wants to know only where it leads. It asks again before it shows them to anybody.
+    fn attr_of_doomed(&self, parent: InodeId, inode: InodeId, now: Moment) -> Option<Attr> {
+        self.known.names.dir(parent, now).filter(|dir| dir.changing)?;
+        self.known.attrs.last_seen(inode).filter(|attr| attr.kind != FileKind::Directory)
     }
 
     pub async fn readlink(&self, inode: InodeId) -> Result<Vec<u8>, VfsError> {
@@ -73,8 +79,11 @@ impl Vfs {
 
     /// Enters attributes that answer a question asked at `asked`, and shows the newest that are known.
     pub(super) fn saw(&self, attr: Attr, asked: Moment) -> Looked {
-        if self.known.attrs.learn(&attr, asked) == Learned::Newest && attr.kind == FileKind::File {
-            self.saw_contents(&attr);
+        let learned = self.known.attrs.learn(&attr, asked);
+        match attr.kind {
+            FileKind::File if learned == Learned::Newest => self.saw_contents(&attr),
+            FileKind::Directory => self.known.names.saw_dir(&attr, asked, self.known.now()),
+            _ => {}
         }
         let newest = self.known.attrs.last_seen(attr.inode).unwrap_or(attr);
         Looked {

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 
 use cairn_proto::attr::Attr;
 use cairn_proto::ids::InodeId;
+use cairn_proto::meta::ChangedDir;
 use cairn_proto::name::Name;
 
 use super::Vfs;
@@ -30,13 +31,13 @@ impl Vfs {
         &self,
         parent: InodeId,
         name: Name,
-        removed: Result<(Attr, Attr), MetaError>,
+        removed: Result<(Attr, ChangedDir), MetaError>,
         asked: Moment,
     ) -> Result<(), VfsError> {
-        let (attr, parent_attr) = removed.inspect_err(|_| self.known.doubt(parent, &name))?;
+        let (attr, parent_dir) = removed.inspect_err(|_| self.known.doubt(parent, &name))?;
         self.known.attrs.learn(&attr, asked);
-        self.known.changed(&parent_attr, asked);
         self.known.named(parent, name, Named::Absent, asked);
+        self.known.changed_dir(&parent_dir, asked);
         self.discard_if_gone(attr.inode);
         Ok(())
     }

@@ -26,7 +26,7 @@ impl Vfs {
             self.known.doubt(new_parent, &new_name);
         })?;
         let inodes = [Some(&renamed.moved), renamed.replaced.as_ref(), renamed.exchanged.as_ref()];
-        for attr in inodes.into_iter().flatten().chain([&renamed.old_parent, &renamed.new_parent]) {
+        for attr in inodes.into_iter().flatten() {
             self.known.attrs.learn(attr, asked);
         }
         let left = renamed.exchanged.as_ref().map_or(Named::Absent, |attr| Named::Inode(attr.inode));
@@ -37,6 +37,8 @@ impl Vfs {
             self.known.doubt(parent, &name);
         }
         self.known.named(new_parent, new_name, Named::Inode(renamed.moved.inode), asked);
+        self.known.changed_dir(&renamed.old_parent, asked);
+        self.known.changed_dir(&renamed.new_parent, asked);
         if let Some(replaced) = &renamed.replaced {
             self.discard_if_gone(replaced.inode);
         }

@@ -8,7 +8,7 @@ use cairn_proto::error::FsError;
 use cairn_proto::ids::{
     ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, DirCookie, InodeId, LogIndex, ServerId, SessionId,
 };
-use cairn_proto::meta::ClientInfo;
+use cairn_proto::meta::{ChangedDir, ClientInfo};
 use cairn_proto::name::Name;
 use cairn_proto::policy::{Durability, Policy};
 use cairn_proto::time::Timestamp;
@@ -231,13 +231,14 @@ fn ledger_entries() {
         members: vec![server()],
         target: 2,
     };
-    let entry = Reply::Entry { attr: attr.clone(), parent: attr.clone(), created: true, policy };
+    let dir = ChangedDir { attr: attr.clone(), before: LogIndex(199) };
+    let entry = Reply::Entry { attr: attr.clone(), parent: dir.clone(), created: true, policy };
     let renamed = Reply::Renamed {
         moved: attr.clone(),
         replaced: None,
         exchanged: Some(attr.clone()),
-        old_parent: attr.clone(),
-        new_parent: attr.clone(),
+        old_parent: dir.clone(),
+        new_parent: dir,
     };
     check_value(Recorded(Ok(Reply::Done)), "010000");
     check_value(
@@ -246,15 +247,15 @@ fn ledger_entries() {
     );
     check_value(
         Recorded(Ok(entry)),
-        "010002ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801010200",
+        "010002ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c701010200",
     );
     check_value(
-        Recorded(Ok(Reply::Removed { attr: attr.clone(), parent: attr })),
-        "010003ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801",
+        Recorded(Ok(Reply::Removed { attr: attr.clone(), parent: ChangedDir { attr, before: LogIndex(199) } })),
+        "010003ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c701",
     );
     check_value(
         Recorded(Ok(renamed)),
-        "010004ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c8010001ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801",
+        "010004ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c8010001ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c701ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c701",
     );
     check_value(
         Recorded(Ok(Reply::Chunks(vec![view.clone()]))),

@@ -3,6 +3,7 @@
 use cairn_proto::attr::{Attr, FileKind, S_ISGID, S_ISUID};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{DirCookie, InodeId, LogIndex};
+use cairn_proto::meta::ChangedDir;
 use cairn_proto::policy::Policy;
 use cairn_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -116,6 +117,11 @@ impl Inode {
 
     pub fn is_directory(&self) -> bool {
         matches!(self.content, Content::Directory(_))
+    }
+
+    /// The directory as clients are told that its entries changed; `before`: its [`Self::changed_at`] before.
+    pub fn changed(&self, before: LogIndex) -> ChangedDir {
+        ChangedDir { attr: self.attr(), before }
     }
 
     /// The attributes as clients see them.

@@ -6,7 +6,7 @@
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::{ChunkId, ChunkLocation};
 use cairn_proto::ids::{InodeId, ServerId};
-use cairn_proto::meta::MutationReply;
+use cairn_proto::meta::{ChangedDir, MutationReply};
 use cairn_proto::policy::Policy;
 use serde::{Deserialize, Serialize};
 
@@ -30,20 +30,20 @@ pub enum Reply {
     Attr(Attr),
     Entry {
         attr: Attr,
-        parent: Attr,
+        parent: ChangedDir,
         created: bool,
         policy: Policy,
     },
     Removed {
         attr: Attr,
-        parent: Attr,
+        parent: ChangedDir,
     },
     Renamed {
         moved: Attr,
         replaced: Option<Attr>,
         exchanged: Option<Attr>,
-        old_parent: Attr,
-        new_parent: Attr,
+        old_parent: ChangedDir,
+        new_parent: ChangedDir,
     },
     Chunks(Vec<ChunkView>),
     Policy(Policy),

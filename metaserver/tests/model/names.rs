@@ -4,8 +4,8 @@ use cairn_metaserver::command::Decided;
 use cairn_metaserver::namespace::Reply;
 use cairn_proto::attr::FileKind;
 use cairn_proto::error::FsError;
-use cairn_proto::ids::InodeId;
-use cairn_proto::meta::{Mutation, NewNode, RenameMode};
+use cairn_proto::ids::{InodeId, LogIndex};
+use cairn_proto::meta::{ChangedDir, Mutation, NewNode, RenameMode};
 use cairn_proto::name::Name;
 use cairn_proto::time::Timestamp;
 
@@ -174,11 +174,16 @@ impl Model {
         self.node_mut(parent).entries.remove(name);
         self.node_mut(parent).touch_contents(at);
         self.node_mut(id).ctime = at;
-        Reply::Removed { attr: self.attr(id), parent: self.attr(parent) }
+        Reply::Removed { attr: self.attr(id), parent: self.changed(parent) }
+    }
+
+    /// The model does not count changes.
+    fn changed(&self, dir: InodeId) -> ChangedDir {
+        ChangedDir { attr: self.attr(dir), before: LogIndex(0) }
     }
 
     fn entry(&self, id: InodeId, parent: InodeId, created: bool) -> Reply {
-        Reply::Entry { attr: self.attr(id), parent: self.attr(parent), created, policy: self.nodes[&id].policy }
+        Reply::Entry { attr: self.attr(id), parent: self.changed(parent), created, policy: self.nodes[&id].policy }
     }
 
     fn renamed(
@@ -193,8 +198,8 @@ impl Model {
             moved: self.attr(moved),
             replaced: replaced.map(|id| self.attr(id)),
             exchanged: exchanged.map(|id| self.attr(id)),
-            old_parent: self.attr(old_parent),
-            new_parent: self.attr(new_parent),
+            old_parent: self.changed(old_parent),
+            new_parent: self.changed(new_parent),
         }
     }
 }

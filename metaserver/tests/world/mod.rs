@@ -8,7 +8,7 @@ use cairn_metaserver::store::{Keyspace, Store, Txn, WriteSet};
 use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ClusterId, InodeId, LogIndex};
-use cairn_proto::meta::ClientInfo;
+use cairn_proto::meta::{ChangedDir, ClientInfo};
 use cairn_proto::policy::{Durability, Policy};
 use cairn_proto::time::Timestamp;
 use uuid::Uuid;
@@ -122,18 +122,19 @@ pub fn replay(log: &[Command], keyspace: &Keyspace, batch: usize) {
 /// The model does not know of `changed_at`.
 fn without_change(reply: Reply) -> Reply {
     let plain = |attr: Attr| Attr { changed_at: LogIndex(0), ..attr };
+    let dir = |dir: ChangedDir| ChangedDir { attr: plain(dir.attr), before: LogIndex(0) };
     match reply {
         Reply::Attr(attr) => Reply::Attr(plain(attr)),
         Reply::Entry { attr, parent, created, policy } => {
-            Reply::Entry { attr: plain(attr), parent: plain(parent), created, policy }
+            Reply::Entry { attr: plain(attr), parent: dir(parent), created, policy }
         }
-        Reply::Removed { attr, parent } => Reply::Removed { attr: plain(attr), parent: plain(parent) },
+        Reply::Removed { attr, parent } => Reply::Removed { attr: plain(attr), parent: dir(parent) },
         Reply::Renamed { moved, replaced, exchanged, old_parent, new_parent } => Reply::Renamed {
             moved: plain(moved),
             replaced: replaced.map(plain),
             exchanged: exchanged.map(plain),
-            old_parent: plain(old_parent),
-            new_parent: plain(new_parent),
+            old_parent: dir(old_parent),
+            new_parent: dir(new_parent),
         },
         other => other,
     }

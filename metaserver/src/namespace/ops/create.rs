@@ -33,6 +33,7 @@ impl Create<'_> {
     pub fn run(self, change: &mut Change<'_>) -> Outcome<Reply> {
         let content = content_of(self.node)?;
         let mut parent = inode::get_living_directory(&change.txn, self.parent)?;
+        let before = parent.changed_at;
         if let Some(existing) = dentry::find(&change.txn, parent.id, self.name)? {
             return self.open_existing(change, &parent, existing);
         }
@@ -63,7 +64,7 @@ impl Create<'_> {
         change.save(&mut inode);
         change.save(&mut parent);
         change.counters()?.inodes += 1;
-        Ok(Reply::Entry { attr: inode.attr(), parent: parent.attr(), created: true, policy: inode.policy })
+        Ok(Reply::Entry { attr: inode.attr(), parent: parent.changed(before), created: true, policy: inode.policy })
     }
 
     /// The name is taken. That is fine for `open` without `O_EXCL`.
@@ -74,7 +75,12 @@ impl Create<'_> {
         match existing.kind {
             FileKind::File => {
                 let inode = inode::of_entry(&change.txn, existing.inode)?;
-                Ok(Reply::Entry { attr: inode.attr(), parent: parent.attr(), created: false, policy: inode.policy })
+                Ok(Reply::Entry {
+                    attr: inode.attr(),
+                    parent: parent.changed(parent.changed_at),
+                    created: false,
+                    policy: inode.policy,
+                })
             }
             FileKind::Directory => Err(FsError::IsDirectory.into()),
             _ => Err(FsError::Exists.into()),

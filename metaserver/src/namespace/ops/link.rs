@@ -13,6 +13,7 @@ use super::super::{dentry, inode, link};
 pub(super) fn link(change: &mut Change<'_>, id: InodeId, parent: InodeId, name: &Name) -> Outcome<Reply> {
     let mut inode = inode::get(&change.txn, id)?;
     let mut parent = inode::get_living_directory(&change.txn, parent)?;
+    let before = parent.changed_at;
     if dentry::find(&change.txn, parent.id, name)?.is_some() {
         return Err(FsError::Exists.into());
     }
@@ -34,5 +35,5 @@ pub(super) fn link(change: &mut Change<'_>, id: InodeId, parent: InodeId, name: 
     parent.touch_contents(change.at);
     change.save(&mut inode);
     change.save(&mut parent);
-    Ok(Reply::Entry { attr: inode.attr(), parent: parent.attr(), created: true, policy: inode.policy })
+    Ok(Reply::Entry { attr: inode.attr(), parent: parent.changed(before), created: true, policy: inode.policy })
 }

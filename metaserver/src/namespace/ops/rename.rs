@@ -18,6 +18,13 @@ use crate::store::{Read, StoreError};
 /// A directory and a name in it.
 type Place<'a> = (InodeId, &'a Name);
 
+/// The inodes whose names changed.
+struct Names {
+    moved: Attr,
+    replaced: Option<Attr>,
+    exchanged: Option<Attr>,
+}
+
 pub(super) fn rename(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, mode: RenameMode) -> Outcome<Reply> {
     let old_parent = inode::get_directory(&change.txn, from.0)?;
     let new_parent = inode::get_directory(&change.txn, to.0)?;
@@ -34,12 +41,21 @@ pub(super) fn rename(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, mo
         return Err(FsError::NotFound.into());
     }
     check_loops(&change.txn, source, &new_parent, target, &old_parent, mode)?;
-    match target {
-        Some(target) if target.inode == source.inode => unchanged(change, source.inode, from.0, to.0),
-        Some(target) if mode == RenameMode::Exchange => exchange(change, from, to, source, target),
-        Some(target) => replace(change, from, to, source, target),
-        None => relocate(change, from, to, source),
+    if let Some(target) = target
+        && target.inode == source.inode
+    {
+        return unchanged(change, source.inode, &old_parent, &new_parent);
     }
+    let before = (old_parent.changed_at, new_parent.changed_at);
+    let Names { moved, replaced, exchanged } = match target {
+        Some(target) if mode == RenameMode::Exchange => exchange(change, from, to, source, target)?,
+        Some(target) => replace(change, from, to, source, target)?,
+        None => relocate(change, from, to, source)?,
+    };
+    let at = change.at;
+    let old_parent = change.update(from.0, |parent| parent.touch_contents(at))?.changed(before.0);
+    let new_parent = change.update(to.0, |parent| parent.touch_contents(at))?.changed(before.1);
+    Ok(Reply::Renamed { moved, replaced, exchanged, old_parent, new_parent })
 }
 
 /// A directory does not go into itself or below.
@@ -79,23 +95,23 @@ fn is_within(read: &dyn Read, directory: &Inode, ancestor: InodeId) -> Result<bo
 }
 
 /// Two names of one inode: POSIX has both stay.
-fn unchanged(change: &Change<'_>, id: InodeId, old_parent: InodeId, new_parent: InodeId) -> Outcome<Reply> {
+fn unchanged(change: &Change<'_>, id: InodeId, old_parent: &Inode, new_parent: &Inode) -> Outcome<Reply> {
     Ok(Reply::Renamed {
         moved: inode::of_entry(&change.txn, id)?.attr(),
         replaced: None,
         exchanged: None,
-        old_parent: inode::of_entry(&change.txn, old_parent)?.attr(),
-        new_parent: inode::of_entry(&change.txn, new_parent)?.attr(),
+        old_parent: old_parent.changed(old_parent.changed_at),
+        new_parent: new_parent.changed(new_parent.changed_at),
     })
 }
 
 /// To a name that was free.
-fn relocate(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Dentry) -> Outcome<Reply> {
+fn relocate(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Dentry) -> Outcome<Names> {
     let at = change.at;
     if from.0 == to.0 {
         dentry::rename(&mut change.txn, from.0, from.1, to.1, &source);
         let moved = change.update(source.inode, |inode| inode.times.ctime = at)?;
-        return touch_parents(change, from.0, to.0, moved.attr(), None, None);
+        return Ok(Names { moved: moved.attr(), replaced: None, exchanged: None });
     }
     let mut moved = inode::of_entry(&change.txn, source.inode)?;
     remove_entry(change, from, source)?;
@@ -107,11 +123,11 @@ fn relocate(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Den
     link::relocate(&mut change.txn, &mut moved, source.link(from.0), place);
     moved.times.ctime = at;
     change.save(&mut moved);
-    touch_parents(change, from.0, to.0, moved.attr(), None, None)
+    Ok(Names { moved: moved.attr(), replaced: None, exchanged: None })
 }
 
 /// To a name that was something else's: that loses it.
-fn replace(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Dentry, target: Dentry) -> Outcome<Reply> {
+fn replace(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Dentry, target: Dentry) -> Outcome<Names> {
     match (source.is_directory(), target.is_directory()) {
         (true, false) => return Err(FsError::NotDirectory.into()),
         (false, true) => return Err(FsError::IsDirectory.into()),
@@ -129,11 +145,11 @@ fn replace(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Dent
     link::relocate(&mut change.txn, &mut moved, source.link(from.0), place);
     moved.times.ctime = change.at;
     change.save(&mut moved);
-    touch_parents(change, from.0, to.0, moved.attr(), Some(replaced.attr()), None)
+    Ok(Names { moved: moved.attr(), replaced: Some(replaced.attr()), exchanged: None })
 }
 
 /// Two names change what they mean. Both keep their places.
-fn exchange(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Dentry, target: Dentry) -> Outcome<Reply> {
+fn exchange(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Dentry, target: Dentry) -> Outcome<Names> {
     let (old_place, new_place) = (source.link(from.0), target.link(to.0));
     if from.0 != to.0 && source.is_directory() != target.is_directory() {
         let (gains, loses) = if source.is_directory() { (to.0, from.0) } else { (from.0, to.0) };
@@ -149,7 +165,7 @@ fn exchange(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Den
     dentry::write(&mut change.txn, old_place, from.1, target.inode, target.kind);
     let moved = relink(change, source.inode, old_place, new_place)?;
     let exchanged = relink(change, target.inode, new_place, old_place)?;
-    touch_parents(change, from.0, to.0, moved, None, Some(exchanged))
+    Ok(Names { moved, replaced: None, exchanged: Some(exchanged) })
 }
 
 fn relink(change: &mut Change<'_>, id: InodeId, from: link::Link, to: link::Link) -> Outcome<Attr> {
@@ -178,18 +194,4 @@ fn count_subdirectory(parent: &mut Inode, dentry: Dentry) -> Result<(), FsError>
         parent.nlink += 1;
     }
     Ok(())
-}
-
-fn touch_parents(
-    change: &mut Change<'_>,
-    old_parent: InodeId,
-    new_parent: InodeId,
-    moved: Attr,
-    replaced: Option<Attr>,
-    exchanged: Option<Attr>,
-) -> Outcome<Reply> {
-    let at = change.at;
-    let old_parent = change.update(old_parent, |parent| parent.touch_contents(at))?.attr();
-    let new_parent = change.update(new_parent, |parent| parent.touch_contents(at))?.attr();
-    Ok(Reply::Renamed { moved, replaced, exchanged, old_parent, new_parent })
 }

@@ -12,6 +12,7 @@ use super::unlink::lose_name;
 
 pub(super) fn rmdir(change: &mut Change<'_>, parent: InodeId, name: &Name) -> Outcome<Reply> {
     let mut parent = inode::get_directory(&change.txn, parent)?;
+    let before = parent.changed_at;
     let dentry = dentry::get(&change.txn, parent.id, name)?;
     let target = inode::of_entry(&change.txn, dentry.inode)?;
     if target.as_directory()?.entries > 0 {
@@ -22,5 +23,5 @@ pub(super) fn rmdir(change: &mut Change<'_>, parent: InodeId, name: &Name) -> Ou
     parent.touch_contents(change.at);
     change.save(&mut parent);
     let inode = lose_name(change, dentry.inode, dentry.link(parent.id))?;
-    Ok(Reply::Removed { attr: inode.attr(), parent: parent.attr() })
+    Ok(Reply::Removed { attr: inode.attr(), parent: parent.changed(before) })
 }

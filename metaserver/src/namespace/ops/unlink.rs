@@ -13,6 +13,7 @@ use super::super::{dentry, orphan};
 
 pub(super) fn unlink(change: &mut Change<'_>, parent: InodeId, name: &Name) -> Outcome<Reply> {
     let mut parent = inode::get_directory(&change.txn, parent)?;
+    let before = parent.changed_at;
     let dentry = dentry::get(&change.txn, parent.id, name)?;
     if dentry.is_directory() {
         return Err(FsError::IsDirectory.into());
@@ -21,7 +22,7 @@ pub(super) fn unlink(change: &mut Change<'_>, parent: InodeId, name: &Name) -> O
     parent.touch_contents(change.at);
     change.save(&mut parent);
     let inode = lose_name(change, dentry.inode, dentry.link(parent.id))?;
-    Ok(Reply::Removed { attr: inode.attr(), parent: parent.attr() })
+    Ok(Reply::Removed { attr: inode.attr(), parent: parent.changed(before) })
 }
 
 /// An inode's entry at `link` is gone. Without any other it becomes an orphan; a directory has never another.

@@ -100,7 +100,16 @@ impl Segment {
     fn bare(path: PathBuf, previous: EntryId) -> Result<Self, LogError> {
         let file = OpenOptions::new().read(true).write(true).open(&path);
         let file = Arc::new(file.map_err(|e| LogError::io("opening", &path, &e))?);
-        Ok(Self { path, file, previous, last: previous, offsets: Vec::new(), end: HEADER_BYTES as u64, allocated: 0, zeroed: 0 })
+        Ok(Self {
+            path,
+            file,
+            previous,
+            last: previous,
+            offsets: Vec::new(),
+            end: HEADER_BYTES as u64,
+            allocated: 0,
+            zeroed: 0,
+        })
     }
 
     /// How many zeros to write behind `len` bytes that are to be appended: none most of the time; see [`ZEROED_AHEAD`].
