@@ -70,8 +70,9 @@ impl Target for Cairn {
         kernel_cache::sync_filesystem(&self.data)
     }
 
+    /// A close returns when the chunkservers have the bytes and the metaserver knows of them.
     fn buffers_after_close(&self) -> bool {
-        true
+        false
     }
 
     fn stop(mut self: Box<Self>) -> Result<(), BenchError> {

@@ -58,7 +58,7 @@ impl Default for IoConfig {
             bytes_in_flight: 16 << 20,
             dirty_age: Duration::from_secs(1),
             idle_hand_back: Duration::from_secs(5),
-            background_files: 16,
+            background_files: 256,
             read_ahead_bytes: 8 << 20,
             read_ahead_requests: 64,
             locations_per_file: 4096,
