@@ -76,6 +76,11 @@ impl Client {
         Ok(Self { meta, io, vfs, background, stop_timeout: config.stop_timeout() })
     }
 
+    /// The session with the metaserver.
+    pub fn meta(&self) -> &Arc<MetaClient> {
+        &self.meta
+    }
+
     pub fn vfs(&self) -> &Arc<Vfs> {
         &self.vfs
     }

@@ -1,5 +1,6 @@
 //! What a mount is configured with: the settings as users write them, and the running configuration made of them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub struct ClientConfig {
     pub start_timeout_ms: u64,
     /// Milliseconds that unmounting waits for written data to reach its servers, and for open files to be closed.
     pub stop_timeout_ms: u64,
+    /// Where `/healthz` and `/readyz` are answered over HTTP: `address:port`. Empty: nowhere.
+    pub health_listen: String,
     /// Let users other than the one who mounts use the file system. Without it, not even root may.
     pub allow_other: bool,
     pub read_only: bool,
@@ -68,6 +71,7 @@ impl Default for ClientConfig {
             timeout_ms: 0,
             start_timeout_ms: 10_000,
             stop_timeout_ms: 30_000,
+            health_listen: String::new(),
             allow_other: true,
             read_only: false,
             noatime: false,
@@ -85,6 +89,8 @@ pub enum OptionError {
     Unknown(String),
     #[error("mount option `{key}` wants a number, not `{value}`")]
     NotANumber { key: String, value: String },
+    #[error("`health_listen` wants an address and a port, not `{0}`")]
+    NotAnAddress(String),
     #[error("`{key}` must be between {least} and {most}")]
     OutOfRange { key: &'static str, least: u64, most: u64 },
 }
@@ -130,6 +136,10 @@ impl ClientConfig {
 
     fn apply_value(&mut self, option: &str) -> Result<(), OptionError> {
         let (key, value) = option.split_once('=').ok_or_else(|| OptionError::Unknown(option.to_owned()))?;
+        if key == "health_listen" {
+            self.health_listen = value.to_owned();
+            return Ok(());
+        }
         let number: u64 =
             value.parse().map_err(|_| OptionError::NotANumber { key: key.to_owned(), value: value.to_owned() })?;
         match key {
@@ -164,7 +174,7 @@ impl ClientConfig {
                 return Err(OptionError::OutOfRange { key, least, most });
             }
         }
-        Ok(())
+        self.health_address().map(|_| ())
     }
 
     pub(crate) fn vfs_options(&self) -> VfsOptions {
@@ -181,19 +191,26 @@ impl ClientConfig {
 
     pub(crate) fn io_config(&self) -> IoConfig {
         let patience = self.timeout();
-        let standard = IoConfig::default();
         IoConfig {
             write_back_bytes: (self.write_back_mib * MIB) as usize,
             cache_bytes: (self.cache_mib * MIB) as usize,
             read_ahead_bytes: self.read_ahead_mib * MIB,
-            write_patience: patience.or(standard.write_patience),
-            read_patience: patience.or(standard.read_patience),
-            ..standard
+            write_patience: patience,
+            read_patience: patience,
+            ..IoConfig::default()
         }
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {
         (self.timeout_ms > 0).then(|| Duration::from_millis(self.timeout_ms))
+    }
+
+    /// Where health checks are answered, if they are.
+    pub(crate) fn health_address(&self) -> Result<Option<SocketAddr>, OptionError> {
+        if self.health_listen.is_empty() {
+            return Ok(None);
+        }
+        self.health_listen.parse().map(Some).map_err(|_| OptionError::NotAnAddress(self.health_listen.clone()))
     }
 
     pub(crate) fn stop_timeout(&self) -> Duration {

@@ -32,6 +32,11 @@ impl Mount {
         &self.path
     }
 
+    /// Runs `work` on the mount's root.
+    pub fn run<T>(&self, work: impl FnOnce(PathBuf) -> T) -> T {
+        work(self.path.clone())
+    }
+
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

@@ -98,7 +98,8 @@ fn status_and_df_for_people_and_programs() -> Result<()> {
 #[test]
 fn daemons_answer_health_checks_and_stop_on_sigterm() -> Result<()> {
     let mut cluster = Cluster::start()?;
-    for daemon in [cluster.meta()?, cluster.chunkserver(0)?] {
+    let mount = cluster.mount_with("health_listen=127.0.0.1:0")?;
+    for daemon in [cluster.meta()?, cluster.chunkserver(0)?, mount.daemon()] {
         let health = daemon.ready.split("http://").nth(1).context("the ready line names the health address")?;
         let address = health.split(['/', ' ', ',', ')']).next().context("an address")?;
         for path in ["/healthz", "/readyz"] {
@@ -106,6 +107,7 @@ fn daemons_answer_health_checks_and_stop_on_sigterm() -> Result<()> {
             ensure!(status == "200", "{path} at {address}: {status}");
         }
     }
+    mount.unmount()?;
     cluster.stop_chunkserver(0)?;
     cluster.stop_meta()
 }

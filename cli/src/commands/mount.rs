@@ -66,10 +66,13 @@ fn is_kernels(option: &str) -> bool {
 fn serve(daemon: &DaemonArgs, config: MountConfig) -> Result<()> {
     daemon.start_logging()?;
     super::serve(async {
-        let what = format!("cairn#{} is mounted at {}", config.metaserver, config.mountpoint.display());
+        let mut what = format!("cairn#{} is mounted at {}", config.metaserver, config.mountpoint.display());
         let shutdown = Shutdown::new();
         shutdown.trigger_on_signals()?;
         let mount = Mount::start(config).await?;
+        if let Some(address) = mount.health_address() {
+            what += &format!(", health at http://{address}");
+        }
         println!("{what}");
         tokio::select! {
             () = shutdown.stopping() => {}

@@ -228,9 +228,9 @@ impl Filesystem for FuseShim {
         });
     }
 
-    fn fsync(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsync(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, datasync: bool, reply: ReplyEmpty) {
         let vfs = self.vfs();
-        self.serve("fsync", reply, async move { vfs.fsync(file(handle)).await });
+        self.serve("fsync", reply, async move { vfs.fsync(file(handle), datasync).await });
     }
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {

@@ -54,6 +54,11 @@ impl MetaClient {
         self.link.current().map(|established| established.session.cluster)
     }
 
+    /// Tells `see` whether the session has a connection, now and whenever that changes, until the client is closed.
+    pub async fn follow_connection(&self, see: impl FnMut(bool)) {
+        self.link.follow(see).await;
+    }
+
     /// Ends the session in good order, within `limit`; afterwards, or when it runs out, every call fails with
     /// [`MetaError::Stopping`].
     pub async fn close(&self, limit: Duration) -> Result<(), CloseError> {

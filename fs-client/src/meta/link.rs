@@ -71,6 +71,17 @@ impl Link {
         self.established.borrow().clone()
     }
 
+    /// Tells `see` whether there is a connection, now and whenever that changes, until the link has stopped.
+    pub async fn follow(&self, mut see: impl FnMut(bool)) {
+        let mut established = self.established.clone();
+        loop {
+            see(established.borrow_and_update().is_some());
+            if established.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     pub fn doubt(&self, doubt: Doubt) {
         // A full queue means that the link is already busy with the same news.
         let _ = self.doubts.try_send(doubt);

@@ -1,6 +1,7 @@
 //! Why a mount did not come about, or did not end well.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::client::{ClientError, LostData};
@@ -22,6 +23,8 @@ pub enum MountError {
         "/dev/fuse cannot be opened; load the kernel module (`modprobe fuse`), and in a container pass the device in"
     )]
     NoFuse(#[source] io::Error),
+    #[error("cannot answer health checks at {address}")]
+    Health { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("the kernel did not take the mount at {}", mountpoint.display())]

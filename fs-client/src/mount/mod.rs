@@ -5,9 +5,11 @@
 
 mod attach;
 mod error;
+mod health;
 mod mountinfo;
 mod unmount;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,8 @@ use tokio_util::task::TaskTracker;
 pub use error::{MountError, RunError, StopError};
 pub use unmount::{UnmountMode, unmount};
 
-use crate::client::Client;
+use self::health::MountHealth;
+use crate::client::{Client, ClientError};
 use crate::config::MountConfig;
 use crate::fuse::{FuseShim, KernelNotifier, MAX_REQUEST_BYTES};
 use crate::vfs::Vfs;
@@ -37,6 +40,7 @@ pub struct Mount {
     calls: TaskTracker,
     /// Becomes true when the kernel has let go of the file system.
     detached: watch::Receiver<bool>,
+    health: Option<MountHealth>,
 }
 
 impl Mount {
@@ -44,6 +48,10 @@ impl Mount {
     pub async fn start(config: MountConfig) -> Result<Self, MountError> {
         let mountpoint = attach::check(&config.mountpoint)?;
         let config = MountConfig { mountpoint, ..config };
+        let health = match config.client.health_address().map_err(ClientError::from)? {
+            Some(address) => Some(MountHealth::start(address).await?),
+            None => None,
+        };
         let label = config.mountpoint.display().to_string();
         let client = Client::start(config.metaserver.clone(), &config.client, label).await?;
         let calls = TaskTracker::new();
@@ -62,7 +70,15 @@ impl Mount {
         }
         attach::raise_read_ahead(&config.mountpoint, MAX_REQUEST_BYTES);
         tracing::info!(mountpoint = %config.mountpoint.display(), metaserver = %config.metaserver, "mounted");
-        Ok(Self { config, client, calls, detached: attached.detached })
+        if let Some(health) = &health {
+            health.mounted(client.meta().clone());
+        }
+        Ok(Self { config, client, calls, detached: attached.detached, health })
+    }
+
+    /// Where it answers health checks, if it does.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(|health| health.address)
     }
 
     pub fn vfs(&self) -> &Arc<Vfs> {
@@ -86,6 +102,9 @@ impl Mount {
     /// Programs that still use the file system get some time to end; then it is taken from them. The error tells of written
     /// data that could not be saved, or of a mount that could not be removed.
     pub async fn stop(self) -> Result<(), StopError> {
+        if let Some(health) = &self.health {
+            health.stopping();
+        }
         let detached = if *self.detached.borrow() { Ok(()) } else { self.detach().await };
         self.calls.close();
         if tokio::time::timeout(LAST_CALLS_TIMEOUT, self.calls.wait()).await.is_err() {

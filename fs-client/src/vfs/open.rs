@@ -121,10 +121,10 @@ impl Vfs {
         outcome(&file, flushed.map_err(Into::into))
     }
 
-    /// `fsync` and `fdatasync`: metadata is durable since it was acknowledged.
-    pub async fn fsync(&self, handle: FileHandle) -> Result<(), VfsError> {
+    /// `fsync`, and for `data_only` `fdatasync`. Metadata is durable since it was acknowledged.
+    pub async fn fsync(&self, handle: FileHandle, data_only: bool) -> Result<(), VfsError> {
         let file = self.files.get(handle)?;
-        let synced = file.io.sync().await;
+        let synced = if data_only { file.io.sync_data().await } else { file.io.sync().await };
         outcome(&file, synced.map_err(Into::into))
     }
 

@@ -6,8 +6,6 @@
     reason = "these are tests, and of the file system's own rename"
 )]
 
-mod common;
-
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
@@ -15,20 +13,17 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use cairn_client::ClientConfig;
-use common::Cluster;
+use cairn_tests::cluster::Cluster;
 
 const TTL: Duration = Duration::from_millis(100);
 
-fn brief() -> ClientConfig {
-    let ttl = TTL.as_millis() as u64;
-    ClientConfig { attr_ttl_ms: ttl, entry_ttl_ms: ttl, ..ClientConfig::default() }
-}
+/// Mount options by which what was learnt is soon asked for again: see [`TTL`].
+const BRIEF: &str = "attr_ttl_ms=100,entry_ttl_ms=100";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_sees_what_the_other_did() {
-    let cluster = Cluster::start().await;
-    let (one, two) = (cluster.mount_with(brief()).await, cluster.mount_with(brief()).await);
+#[test]
+fn one_sees_what_the_other_did() {
+    let cluster = Cluster::start().unwrap();
+    let (one, two) = (cluster.mount_with(BRIEF).unwrap(), cluster.mount_with(BRIEF).unwrap());
     let other = two.path().to_owned();
     one.run(move |root| {
         assert!(!other.join("f").exists());
@@ -42,16 +37,15 @@ async fn one_sees_what_the_other_did() {
         std::thread::sleep(TTL);
         assert!(!root.join("f").exists());
         assert_eq!(fs::read_to_string(root.join("g")).unwrap(), "other");
-    })
-    .await;
-    one.stop().await;
-    two.stop().await;
+    });
+    one.unmount().unwrap();
+    two.unmount().unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_open_file_follows_what_others_write() {
-    let cluster = Cluster::start().await;
-    let (one, two) = (cluster.mount_with(brief()).await, cluster.mount_with(brief()).await);
+#[test]
+fn an_open_file_follows_what_others_write() {
+    let cluster = Cluster::start().unwrap();
+    let (one, two) = (cluster.mount_with(BRIEF).unwrap(), cluster.mount_with(BRIEF).unwrap());
     let other = two.path().to_owned();
     one.run(move |root| {
         fs::write(root.join("f"), vec![1; 10_000]).unwrap();
@@ -74,16 +68,15 @@ async fn an_open_file_follows_what_others_write() {
         drop(appender);
         std::thread::sleep(TTL);
         assert_eq!(reader.metadata().unwrap().size(), 10_004);
-    })
-    .await;
-    one.stop().await;
-    two.stop().await;
+    });
+    one.unmount().unwrap();
+    two.unmount().unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_one_removed_lives_while_the_other_has_it_open() {
-    let cluster = Cluster::start().await;
-    let (one, two) = (cluster.mount_with(brief()).await, cluster.mount_with(brief()).await);
+#[test]
+fn a_file_that_one_removed_lives_while_the_other_has_it_open() {
+    let cluster = Cluster::start().unwrap();
+    let (one, two) = (cluster.mount_with(BRIEF).unwrap(), cluster.mount_with(BRIEF).unwrap());
     let other = two.path().to_owned();
     one.run(move |root| {
         fs::write(root.join("f"), "kept").unwrap();
@@ -95,18 +88,17 @@ async fn a_file_that_one_removed_lives_while_the_other_has_it_open() {
         reader.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(&bytes, b"kept");
         assert_eq!(reader.metadata().unwrap().nlink(), 0);
-    })
-    .await;
-    one.stop().await;
-    two.stop().await;
+    });
+    one.unmount().unwrap();
+    two.unmount().unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_create_that_comes_second_opens_what_is_there() {
-    let cluster = Cluster::start().await;
+#[test]
+fn a_create_that_comes_second_opens_what_is_there() {
+    let cluster = Cluster::start().unwrap();
     // Long enough that the absence is certainly still believed.
-    let sure = || ClientConfig { attr_ttl_ms: 60_000, entry_ttl_ms: 60_000, ..ClientConfig::default() };
-    let (one, two) = (cluster.mount_with(sure()).await, cluster.mount_with(sure()).await);
+    let sure = "attr_ttl_ms=60000,entry_ttl_ms=60000";
+    let (one, two) = (cluster.mount_with(sure).unwrap(), cluster.mount_with(sure).unwrap());
     let other = two.path().to_owned();
     one.run(move |root| {
         fs::set_permissions(&other, fs::Permissions::from_mode(0o777)).unwrap();
@@ -126,8 +118,7 @@ async fn a_create_that_comes_second_opens_what_is_there() {
         let mut as_nobody = Command::new("sh");
         as_nobody.args(["-c", ": >> secret"]).current_dir(&other).uid(65_534).gid(65_534).stderr(Stdio::null());
         assert!(!as_nobody.status().unwrap().success());
-    })
-    .await;
-    one.stop().await;
-    two.stop().await;
+    });
+    one.unmount().unwrap();
+    two.unmount().unwrap();
 }
