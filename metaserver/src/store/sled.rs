@@ -74,7 +74,13 @@ impl Read for SledStore {
 
     fn scan_page(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
         self.with("scanning", |db| {
-            let pairs = db.range(start..end.max(start)).take(limit);
+            // The end is looked for here: a range of the engine that has one goes on through all pages to the end of the tree, to
+            // see whether something in them lies before it.
+            let is_within = |pair: &io::Result<(sled::InlineArray, sled::InlineArray)>| match pair {
+                Ok((key, _)) => key.as_ref() < end,
+                Err(_) => true,
+            };
+            let pairs = db.range(start..).take_while(is_within).take(limit);
             pairs.map(|pair| pair.map(|(k, v)| (Bytes::copy_from_slice(&k), Bytes::copy_from_slice(&v)))).collect()
         })
     }
