@@ -4,9 +4,6 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export CAIRN_TOOLS ?= $(TARGET_DIR)/tools
 UP_DIR ?= $(CURDIR)/.cairn
 
-# The system suites that `make test` runs, the quick ones first.
-SUITES := $(addprefix --test ,semantics commands local_disk two_mounts pjdfstest disk_full namespace differential fsx faults applications)
-
 .PHONY: up test unit system verify fix bench install clean help
 
 help: ## Say what there is
@@ -21,7 +18,7 @@ test: ## Install what the tests need and run all of them
 	@tests/setup/install.sh test
 	cargo build --workspace
 	$(MAKE) unit
-	cargo test -p cairn-tests $(SUITES) -- --test-threads=1
+	cargo test -p cairn-tests -- --test-threads=1
 
 unit: ## The tests that need no mount
 	cargo test --workspace --exclude cairn-tests
@@ -29,7 +26,7 @@ unit: ## The tests that need no mount
 system: ## The tests on real mounts with real daemons
 	@tests/setup/install.sh test
 	cargo build -p cairn-cli -p cairn-tests
-	cargo test -p cairn-tests $(SUITES) -- --test-threads=1
+	cargo test -p cairn-tests -- --test-threads=1
 
 verify: ## Format, lints (only reads)
 	cargo fmt --all --check

@@ -5,7 +5,7 @@
 //! still right, however long ago that was. A directory is believed to be unchanged for as long after the last such answer as
 //! attributes are.
 //!
-//! Of a directory that this mount has made itself, or listed, all names are known: what is not among them does not exist.
+//! Of a directory that this mount has made itself all names are known: what is not among them does not exist.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use cairn_proto::meta::ChangedDir;
 use super::clock::Moment;
 use super::lru::ShardedLru;
 
+/// A directory that this mount has changed so lately is likely to be changed again at once.
+const LATELY: Duration = Duration::from_millis(100);
+
 /// See the module.
 #[derive(Debug)]
 pub struct DirCache {
     dirs: ShardedLru<InodeId, Dir>,
     validity: Duration,
 }
-
-/// A directory that this mount has changed so lately is likely to be changed again at once.
-const LATELY: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug)]
 struct Dir {
@@ -55,8 +55,8 @@ impl DirCache {
         Self { dirs: ShardedLru::new(capacity), validity }
     }
 
-    pub fn get(&self, inode: &InodeId, now: Moment) -> Option<Unchanged> {
-        let dir = self.dirs.get(inode)?;
+    pub fn get(&self, inode: InodeId, now: Moment) -> Option<Unchanged> {
+        let dir = self.dirs.get(&inode)?;
         let remaining = dir.until.since(now);
         let Dir { since, complete, .. } = dir;
         let changing = dir.our_change.is_some_and(|at| now.since(at) < LATELY);

@@ -50,7 +50,7 @@ impl NameCache {
     }
 
     pub fn get(&self, parent: InodeId, name: &Name, now: Moment) -> Option<Valid<Named>> {
-        let dir = self.dirs.get(&parent, now);
+        let dir = self.dirs.get(parent, now);
         let Some((named, asked)) = self.entries.get(&(parent, name.clone())) else {
             let complete = dir.filter(|dir| dir.complete)?;
             return Some(Valid { value: Named::Absent, remaining: complete.remaining });
@@ -62,7 +62,7 @@ impl NameCache {
 
     /// What is known of a directory that nobody else has changed.
     pub fn dir(&self, inode: InodeId, now: Moment) -> Option<Unchanged> {
-        self.dirs.get(&inode, now)
+        self.dirs.get(inode, now)
     }
 
     /// A directory that this mount has made.

@@ -10,6 +10,7 @@
 //! | a chunk's chain, and the failure of its members | [`chain`], decided in [`verdict`] |
 //! | reading | [`read`] and [`fetch`], [`read_ahead`], [`block_cache`], [`replicas`] |
 //! | truncating, holes | [`reshape`], [`seek`] |
+//! | calls to chunkservers | [`chunk_transport`]; over the wire [`chunk_client`], with [`connections`] and [`hand_backs`] |
 //! | memory | [`budget`], [`piece_buffer`] |
 
 mod acks;

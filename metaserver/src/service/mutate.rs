@@ -95,12 +95,13 @@ fn place_missing(shared: &Shared, inode: InodeId, first: ChunkIndex, count: u32)
     let end = first.0.checked_add(count).ok_or(FsError::FileTooLarge)?;
     let is_missing = |index: &ChunkIndex| !existing.iter().any(|view| view.id.index == *index);
     let missing = (first.0..end).map(ChunkIndex).filter(is_missing);
-    missing
-        .map(|index| {
-            let members = shared.cluster.place(policy.copies, &[])?;
-            Ok(Placement { index, handle: shared.state.next_handle(), members })
-        })
-        .collect()
+    missing.map(|index| place_new(shared, policy.copies, index)).collect()
+}
+
+/// A new chunk for a place of a file.
+fn place_new(shared: &Shared, copies: u8, index: ChunkIndex) -> Result<Placement, FsError> {
+    let members = shared.cluster.place(copies, &[])?;
+    Ok(Placement { index, handle: shared.state.next_handle(), members })
 }
 
 /// A create that opens. The new inode is registered as open before it exists, so that nobody can reap it in between.
@@ -155,8 +156,7 @@ fn first_chunk_ahead(shared: &Shared, mutation: &Mutation, new: InodeId) -> impl
 
 fn place_first(shared: &Shared, parent: InodeId) -> Result<Placement, FsError> {
     let policy = shared.state.read(|read| query::policy_of(read, parent))?;
-    let members = shared.cluster.place(policy.copies, &[])?;
-    Ok(Placement { index: ChunkIndex(0), handle: shared.state.next_handle(), members })
+    place_new(shared, policy.copies, ChunkIndex(0))
 }
 
 /// Registers an open of an inode, and makes sure that it exists: in this order, see [`crate::session::open_files`].
