@@ -30,9 +30,9 @@ pub trait Target: Debug {
         true
     }
 
-    /// Whether bytes may still be in the client when `close` has returned, so that only an fsync of each file moves them on.
-    fn buffers_after_close(&self) -> bool {
-        false
+    /// Has the client give its servers whatever it still holds of what is closed. syncfs on a FUSE mount does not reach it.
+    fn sync_client(&self) -> Result<(), BenchError> {
+        Ok(())
     }
 
     /// Unmounts and ends everything, and says what did not go well.

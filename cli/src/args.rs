@@ -27,6 +27,8 @@ pub enum Command {
     Mount(mount::MountArgs),
     /// Unmount a file system: writes what is buffered, works while servers are down
     Umount(UmountArgs),
+    /// Wait until everything that was done on a mount of this machine is on stable storage (`sync` does not wait for it)
+    Sync(SyncArgs),
     /// Show servers, space, chunks and what is wrong with them
     Status(StatusArgs),
     /// Show what is known of a file or directory: inode, policy, every chunk with its replicas
@@ -57,6 +59,13 @@ pub struct UmountArgs {
     /// Take the mount away at once, even if files are in use; what is buffered is still written if the servers answer
     #[arg(short, long)]
     pub lazy: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SyncArgs {
+    /// Any file or directory on the mount
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
 }
 
 #[derive(Debug, Args)]

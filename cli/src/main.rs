@@ -41,6 +41,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Metaserver(args) => commands::metaserver::run(args)?,
         Command::Chunkserver(args) => commands::chunkserver::run(args)?,
         Command::Mount(args) => commands::mount::run(args)?,
+        Command::Sync(args) => commands::sync::run(&args)?,
         Command::Umount(args) => commands::umount::run(args)?,
         Command::Status(args) => wait_for(commands::status::run(args))?,
         Command::Info(args) => wait_for(commands::info::run(args))?,

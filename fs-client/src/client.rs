@@ -2,7 +2,7 @@
 //!
 //! This is the file system as a library. [`crate::mount`] puts it under the kernel.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cairn_proto::meta::ClientInfo;
@@ -11,6 +11,7 @@ use cairn_runtime::clock::SystemClock;
 use tokio::task::JoinHandle;
 
 use crate::config::{ClientConfig, OptionError};
+use crate::delegation::Delegations;
 use crate::io::Io;
 use crate::meta::{MetaClient, MetaConfig, StartError};
 use crate::vfs::{self, Vfs, VfsError};
@@ -67,11 +68,16 @@ impl Client {
             let known = known.clone();
             Arc::new(move |attr| known.committed(&attr))
         };
-        let io = Io::new(config.io_config(), meta.clone(), observer);
-        let vfs = Arc::new(Vfs::new(meta.clone(), io.clone(), known, &options));
+        let delegations = Delegations::new(meta.clone(), Arc::new(SystemClock));
+        let io = Io::new(config.io_config(), delegations.clone(), observer);
+        let vfs = Arc::new(Vfs::new(meta.clone(), delegations.clone(), io.clone(), known, &options));
+        let above: Weak<Vfs> = Arc::downgrade(&vfs);
+        delegations.attach(above);
         let background = tokio::spawn({
             let vfs = vfs.clone();
-            async move { vfs.run_background().await }
+            async move {
+                tokio::join!(vfs.run_background(), delegations.run());
+            }
         });
         Ok(Self { meta, io, vfs, background, stop_timeout: config.stop_timeout() })
     }

@@ -8,12 +8,14 @@
 //! * [`vfs`] is the file system, free of FUSE: handles, POSIX rules, coherence of what is cached, and the one table of
 //!   error numbers;
 //! * [`cache`] holds attributes and names for as long as they are valid;
+//! * [`delegation`] is what this mount does by itself, in directories that only it uses;
 //! * [`io`] moves file contents: write-back, read-ahead, chunkservers;
 //! * [`meta`] is the session with the metaserver: every mutation done exactly once, whatever happens in between.
 
 pub mod cache;
 pub mod client;
 pub mod config;
+pub mod delegation;
 pub mod fuse;
 pub mod io;
 pub mod meta;

@@ -52,6 +52,12 @@ pub enum Decided {
     Chunks(Vec<Placement>),
     /// For `ReplaceFailed`: the members that were reached and have raised the chunk to the next version.
     Survivors(Vec<ServerId>),
+    /// By the client, which has done it already, under a delegation; see [`cairn_proto::meta::Ahead`]. The command's time is the
+    /// client's then.
+    Ahead {
+        position: u64,
+        inode: Option<InodeId>,
+    },
 }
 
 /// Where a new chunk goes.
@@ -84,6 +90,8 @@ pub enum Internal {
     /// [`crate::namespace::Reply::Members`], or [`crate::namespace::Reply::MembersConflict`] with how it stands. `NotFound` where
     /// the chunk is gone.
     SetMembers { handle: ChunkHandle, expect: ChunkVersion, next: ChunkVersion, members: Vec<ServerId> },
+    /// Inode numbers below `upto` are given out: to a client, which will use them or not. Answers `Done`.
+    ReserveInodes { upto: InodeId },
 }
 
 /// Why bytes of the log are not a command.

@@ -8,7 +8,7 @@
 //! | [`namespace`], [`command`] | the state machine: commands in, replies out |
 //! | [`raft`] | the log that carries the commands: durable, replicated, the truth |
 //! | [`node_log`], [`state`] | both as the rest uses them: propose, read, give out ids |
-//! | [`session`] | clients: who is there, what they hold open, when an unlinked file is freed |
+//! | [`session`] | clients: who is there, what they hold open, what they are asked to return |
 //! | [`cluster`] | chunkservers: registry, placement, membership, repair, reconciliation, garbage |
 //! | [`attention`] | the clock by which silence is judged |
 //! | [`room`] | whether the disk has room for a mutation |

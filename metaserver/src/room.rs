@@ -68,6 +68,8 @@ fn needs(mutation: &Mutation) -> Level {
         | Mutation::SetXattr { .. }
         | Mutation::AllocateChunks { .. }
         | Mutation::SetPolicy { .. }
+        // What is done under it is sent later, and has to find room then.
+        | Mutation::TakeDelegation { .. }
         | Mutation::TouchAtime { .. } => Level::Enough,
         Mutation::Unlink { .. }
         | Mutation::Rmdir { .. }
@@ -75,6 +77,7 @@ fn needs(mutation: &Mutation) -> Level {
         | Mutation::SetAttr { .. }
         | Mutation::RemoveXattr { .. }
         | Mutation::CommitWrite { .. }
+        | Mutation::ReturnDelegation { .. }
         | Mutation::ClearTrim { .. }
         | Mutation::ReplaceFailed { .. } => Level::Low,
     }

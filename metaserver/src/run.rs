@@ -113,7 +113,7 @@ impl Metaserver {
         let log = NodeLog { node: node.clone() };
         let id = ensure_cluster(&log, &*clock, settings.new_cluster).await?;
         let workers = Workers::new(shutdown.clone());
-        let shared = assemble(&settings, id, log, clock, workers.clone())?;
+        let shared = assemble(&settings, &shutdown, id, log, clock, workers.clone())?;
         let endpoint = serve(&settings, shared.clone(), &shutdown).await?;
         node.spawn_workers(&workers)?;
         spawn_workers(&settings, &shared, &workers)?;
@@ -186,6 +186,7 @@ async fn ensure_cluster(log: &NodeLog, clock: &dyn Clock, new: NewCluster) -> Re
 
 fn assemble(
     settings: &Settings,
+    shutdown: &Shutdown,
     id: ClusterId,
     log: NodeLog,
     clock: Arc<dyn Clock>,
@@ -195,7 +196,7 @@ fn assemble(
     let state = Arc::new(state);
     let known = state.read(query::servers)?;
     let known = known.into_iter().map(|(server, s)| Known { server, name: s.name, endpoint: s.endpoint }).collect();
-    let clients = Arc::new(Clients::new(state.clone(), clock.clone(), settings.session_term)?);
+    let clients = Arc::new(Clients::new(state.clone(), clock.clone(), settings.session_term, shutdown.token())?);
     let cluster = Arc::new(Cluster {
         state: state.clone(),
         registry: Registry::new(settings.thresholds, known, clock.monotonic()),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, InodeId, LogIndex, SessionId};
+use cairn_proto::meta::InodeRange;
 use cairn_proto::time::Timestamp;
 use cairn_runtime::clock::Clock;
 
@@ -84,6 +85,13 @@ impl State {
 
     pub fn next_inode(&self) -> InodeId {
         InodeId(self.ids.inode.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Numbers for inodes that somebody else will make. They are taken before anybody hears of them, durably.
+    pub async fn reserve_inodes(&self, count: u32) -> Result<InodeRange, FsError> {
+        let first = InodeId(self.ids.inode.fetch_add(u64::from(count), Ordering::Relaxed));
+        self.internal(Internal::ReserveInodes { upto: InodeId(first.0 + u64::from(count)) }).await?;
+        Ok(InodeRange { first, count })
     }
 
     pub fn next_handle(&self) -> ChunkHandle {

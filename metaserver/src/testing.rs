@@ -230,7 +230,7 @@ impl World {
             Internal::CreateCluster { cluster: ClusterId(Uuid::from_u128(9)), mode: 0o755, uid: 0, gid: 0, policy };
         state.internal(create).await.unwrap();
         let state = Arc::new(State::new(state.into_log(), dyn_clock.clone()).unwrap());
-        let clients = Arc::new(Clients::new(state.clone(), dyn_clock.clone(), TERM).unwrap());
+        let clients = Arc::new(Clients::new(state.clone(), dyn_clock.clone(), TERM, Default::default()).unwrap());
         let peers = Arc::new(FakePeers::default());
         let cluster = Arc::new(Cluster {
             state: state.clone(),

@@ -56,8 +56,11 @@ async fn names_survive_a_restart_and_a_retry_is_answered_not_repeated() {
     let mut again = Client::without_session(server.endpoint());
     again.session = again.open_session(Some(session), vec![]).await.unwrap();
     again.seq = client.seq;
-    assert_eq!(again.meta.lookup(ctx(), InodeId::ROOT, name("a")).await.unwrap().unwrap().inode, file);
-    assert_eq!(again.meta.lookup(ctx(), InodeId::ROOT, name("b")).await.unwrap(), Err(FsError::NotFound));
+    assert_eq!(again.meta.lookup(ctx(), again.session, InodeId::ROOT, name("a")).await.unwrap().unwrap().inode, file);
+    assert_eq!(
+        again.meta.lookup(ctx(), again.session, InodeId::ROOT, name("b")).await.unwrap(),
+        Err(FsError::NotFound)
+    );
     assert!(matches!(again.repeat(op).await, Ok(MutationReply::Removed { .. })));
     assert_ne!(again.create("c").await, file);
     server.shutdown().await.unwrap();
@@ -81,7 +84,7 @@ async fn a_batch_is_done_in_order_and_each_on_its_own() {
     assert_eq!(results[0], Err(FsError::NotFound));
     assert_eq!(results.len(), 601);
     assert!(results[1..].iter().all(Result::is_ok));
-    let other = NamedMutation { op: OpId { session: SessionId(77), seq: 1 }, mutation: unlink("x") };
+    let other = NamedMutation { op: OpId { session: SessionId(77), seq: 1 }, mutation: unlink("x"), ahead: None };
     let refused = client.meta.mutate(ctx(), vec![other], 0).await.unwrap();
     assert_eq!(refused, Err(FsError::SessionUnknown(SessionId(77))));
     server.shutdown().await.unwrap();
@@ -103,8 +106,9 @@ async fn an_open_file_outlives_its_name_and_not_its_session() {
     for entry in ["created", "opened", "closed"] {
         client.mutate(unlink(entry)).await.unwrap();
     }
-    let is_there =
-        async |inode: InodeId| watcher.meta.get_attr(ctx(), inode).await.unwrap() != Err(FsError::Stale(inode));
+    let is_there = async |inode: InodeId| {
+        watcher.meta.get_attr(ctx(), watcher.session, inode).await.unwrap() != Err(FsError::Stale(inode))
+    };
     until("reaping what is closed", async || !is_there(closed).await).await;
     assert!(is_there(created).await && is_there(opened).await);
     client.meta.release(ctx(), client.session, vec![opened]).await.unwrap().unwrap();
@@ -139,9 +143,10 @@ async fn after_a_restart_sessions_reclaim_before_anything_is_reaped() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         client.meta.keep_alive(ctx(), session).await.unwrap().unwrap();
     }
-    assert!(client.meta.get_attr(ctx(), held).await.unwrap().is_ok());
+    assert!(client.meta.get_attr(ctx(), session, held).await.unwrap().is_ok());
     client.meta.close_session(ctx(), session).await.unwrap().unwrap();
-    until("reaping", async || client.meta.get_attr(ctx(), held).await.unwrap() == Err(FsError::Stale(held))).await;
+    until("reaping", async || client.meta.get_attr(ctx(), session, held).await.unwrap() == Err(FsError::Stale(held)))
+        .await;
     server.shutdown().await.unwrap();
 }
 
@@ -181,7 +186,7 @@ async fn chunks_are_placed_committed_and_located() {
     server.shutdown().await.unwrap();
     let server = start(config(dir.path())).await;
     let client = Client::connect(server.endpoint()).await;
-    let located = client.meta.locate(ctx(), file, ChunkIndex(0), 3).await.unwrap().unwrap();
+    let located = client.meta.locate(ctx(), client.session, file, ChunkIndex(0), 3).await.unwrap().unwrap();
     assert_eq!(located.iter().map(|c| c.id).collect::<Vec<_>>(), chunks.iter().map(|c| c.id).collect::<Vec<_>>());
     assert_eq!(located[0].replicas[0].endpoint, chunks[0].replicas[0].endpoint);
     assert!(located.iter().flat_map(|chunk| &chunk.replicas).all(|replica| !replica.up));
@@ -285,7 +290,10 @@ async fn a_disk_that_fills_up_can_be_emptied() {
 
     let server = start(config(dir.path())).await;
     let mut client = Client::connect(server.endpoint()).await;
-    assert_eq!(client.meta.lookup(ctx(), InodeId::ROOT, name("f")).await.unwrap(), Err(FsError::NotFound));
+    assert_eq!(
+        client.meta.lookup(ctx(), client.session, InodeId::ROOT, name("f")).await.unwrap(),
+        Err(FsError::NotFound)
+    );
     client.create("h").await;
     server.shutdown().await.unwrap();
 }
@@ -313,7 +321,7 @@ async fn figures_of_chunk_membership() {
     println!("allocating one chunk: {:?} each, one after the other", before.elapsed() / FILES);
     let before = std::time::Instant::now();
     for file in &files {
-        client.meta.locate(ctx(), *file, ChunkIndex(0), 1).await.unwrap().unwrap();
+        client.meta.locate(ctx(), client.session, *file, ChunkIndex(0), 1).await.unwrap().unwrap();
     }
     println!("locating one chunk: {:?} each", before.elapsed() / FILES);
     let before = std::time::Instant::now();

@@ -2,7 +2,8 @@
 //!
 //! Besides that, after each step: a refused command has written nothing but its entry in the ledger; a retried one is answered
 //! alike and writes nothing; `changed_at` changes with what clients see; paths lead where they should; a listing under way loses
-//! and repeats nothing. And after each sequence, the invariants hold.
+//! and repeats nothing. Several sessions take part: what one has for itself, the others are kept from, and nothing else. And after
+//! each sequence, the invariants hold.
 
 #![allow(clippy::unwrap_used, reason = "all of this is test")]
 
@@ -16,10 +17,10 @@ use cairn_metaserver::store::{Keyspace, MemoryStore, Read, SledStore};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use script::{Step, steps};
+use script::{Turn, steps};
 use world::World;
 
-fn run(steps: &[Step]) -> World<MemoryStore> {
+fn run(steps: &[Turn]) -> World<MemoryStore> {
     let mut world = World::new(MemoryStore::default());
     for step in steps {
         world.step(step);

@@ -105,7 +105,7 @@ impl World {
     }
 
     async fn locate(&self, file: InodeId) -> Result<ChunkLocation, FsError> {
-        Ok(self.client.meta.locate(ctx(), file, ChunkIndex(0), 1).await.unwrap()?.remove(0))
+        Ok(self.client.meta.locate(ctx(), self.client.session, file, ChunkIndex(0), 1).await.unwrap()?.remove(0))
     }
 
     /// A file with one chunk, written and committed; handed back where `clean`.

@@ -59,6 +59,9 @@ pub enum FsError {
     /// The metaserver cannot serve now: starting, stopping, or not the leader.
     #[error("the metaserver is not ready")]
     NotReady,
+    /// The directory is delegated to a session that has not returned it yet.
+    #[error("{0} is delegated to another client, which was asked to return it")]
+    Delegated(InodeId),
     /// The metaserver's own storage failed; its log says how.
     #[error("the metaserver's storage failed")]
     Storage,
@@ -67,7 +70,7 @@ pub enum FsError {
 impl FsError {
     /// Worth asking again, with the same [`crate::ids::OpId`].
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::ChunkBusy(_) | Self::NotReady | Self::NoReplica(_) | Self::NoServers)
+        matches!(self, Self::ChunkBusy(_) | Self::NotReady | Self::Delegated(_) | Self::NoReplica(_) | Self::NoServers)
     }
 }
 

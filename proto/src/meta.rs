@@ -27,6 +27,8 @@ pub const MAX_CHUNKS_PER_CALL: u32 = 64;
 pub const MAX_DIR_PAGE: u32 = 4096;
 /// Inodes in one [`MetaService::release`] call at most.
 pub const MAX_RELEASE: usize = 4096;
+/// Inode numbers in one [`MetaService::reserve_inodes`] call at most.
+pub const MAX_RESERVED_INODES: u32 = 16 << 10;
 
 /// What a new inode is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -143,6 +145,12 @@ pub enum Mutation {
     /// Somebody read the inode at `atime` (sent lazily, by the rules of `relatime`). Unlike [`Mutation::SetAttr`] it leaves `ctime`
     /// alone; an older time than the stored one changes nothing. Answers `Attr`.
     TouchAtime { inode: InodeId, atime: Timestamp },
+    /// Asks for a directory of at most `max_entries` entries to be delegated to the session: until it is returned nobody else changes the
+    /// directory or what it alone names, nor sees them without a recall ([`Event::Recall`]) first. Asking again for what one has is
+    /// fine. A new directory that is made under [`Ahead`] is delegated from the start. Answers [`MutationReply::Delegated`].
+    TakeDelegation { inode: InodeId, max_entries: u64 },
+    /// Gives it back. Everything that was done under it has been sent before. Answers `Done`, also where there was none.
+    ReturnDelegation { inode: InodeId },
 }
 
 /// A directory as a mutation of its entries has left it.
@@ -186,6 +194,18 @@ pub enum MutationReply {
     },
     Chunks(Vec<ChunkLocation>),
     Policy(Policy),
+    /// To [`Mutation::TakeDelegation`]. `None`: not now (others use the directory, or it is too large), which is no error.
+    Delegated(Option<Delegation>),
+}
+
+/// A directory as it was delegated.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Delegation {
+    pub attr: Attr,
+    /// What new entries inherit.
+    pub policy: Policy,
+    /// Where it is, for `..`.
+    pub parent: InodeId,
 }
 
 /// One mutation with its name.
@@ -193,6 +213,46 @@ pub enum MutationReply {
 pub struct NamedMutation {
     pub op: OpId,
     pub mutation: Mutation,
+    /// Present where the client did it already, under a delegation, and now says so.
+    pub ahead: Option<Ahead>,
+}
+
+/// What a client has decided by itself of a mutation under a delegation.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Ahead {
+    /// Its place among all that this session did ahead, from 1. Applying it demands that its predecessor was applied before (whatever came
+    /// of that), and answers `NotReady` otherwise: so nothing is done on top of something that could not be done yet. A
+    /// per-session counter in the namespace says how far it is; it is raised also by what is refused for good.
+    pub position: u64,
+    /// The time that the mutation stores.
+    pub at: Timestamp,
+    /// Of a [`Mutation::Create`]: the number of the new inode, out of those reserved by [`MetaService::reserve_inodes`].
+    pub inode: Option<InodeId>,
+}
+
+/// Inode numbers that nobody else gives out.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct InodeRange {
+    pub first: InodeId,
+    pub count: u32,
+}
+
+/// What a session is asked to do.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub enum Event {
+    /// Send what was done under the delegation of this directory, and return it. Also where the session knows of none: its return
+    /// says so.
+    Recall { inode: InodeId },
+    /// Send everything that was done under any delegation; keep them.
+    Flush,
+}
+
+/// Events of a session, in order.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Events {
+    /// To be sent with the next call, when these have been acted upon.
+    pub seen: u64,
+    pub events: Vec<Event>,
 }
 
 /// What a client says of itself.
@@ -248,7 +308,7 @@ pub struct DirEntry {
     pub inode: InodeId,
     pub kind: FileKind,
     pub cookie: DirCookie,
-    /// Present where asked for.
+    /// Present where asked for, save for a directory that is delegated to another session.
     pub attr: Option<Attr>,
 }
 
@@ -289,13 +349,19 @@ pub trait MetaService {
     /// will never be asked for again. At most [`MAX_BATCH_OPS`].
     async fn mutate(ops: Vec<NamedMutation>, acked: u64) -> Result<Vec<Result<MutationReply, FsError>>, FsError>;
 
-    async fn lookup(parent: InodeId, name: Name) -> Result<Attr, FsError>;
-    async fn get_attr(inode: InodeId) -> Result<Attr, FsError>;
-    async fn read_link(inode: InodeId) -> Result<Vec<u8>, FsError>;
-    async fn read_dir(request: ReadDir) -> Result<DirPage, FsError>;
+    /// Numbers for inodes that this session will create under delegations. At most [`MAX_RESERVED_INODES`].
+    async fn reserve_inodes(session: SessionId, count: u32) -> Result<InodeRange, FsError>;
+    /// Waits for events, and returns with none after a while. `seen`: as of the last answer; 0 at first, and after the connection was
+    /// new. What was answered under it counts as acted upon. One call of a session at a time.
+    async fn events(session: SessionId, seen: u64) -> Result<Events, FsError>;
+
+    async fn lookup(session: SessionId, parent: InodeId, name: Name) -> Result<Attr, FsError>;
+    async fn get_attr(session: SessionId, inode: InodeId) -> Result<Attr, FsError>;
+    async fn read_link(session: SessionId, inode: InodeId) -> Result<Vec<u8>, FsError>;
+    async fn read_dir(session: SessionId, request: ReadDir) -> Result<DirPage, FsError>;
     /// `NoXattr` where there is none.
-    async fn get_xattr(inode: InodeId, name: Name) -> Result<Vec<u8>, FsError>;
-    async fn list_xattr(inode: InodeId) -> Result<Vec<Name>, FsError>;
+    async fn get_xattr(session: SessionId, inode: InodeId, name: Name) -> Result<Vec<u8>, FsError>;
+    async fn list_xattr(session: SessionId, inode: InodeId) -> Result<Vec<Name>, FsError>;
 
     /// The session holds `inode` open until it releases it as often as it opened it: unlinked, it lives on.
     async fn open(session: SessionId, inode: InodeId, mode: OpenMode) -> Result<Opened, FsError>;
@@ -303,7 +369,12 @@ pub trait MetaService {
 
     /// The existing chunks among `count` from `first`, the first [`MAX_CHUNKS_PER_CALL`] of them; a chunk that is missing before the
     /// last one answered is a hole. So a large `count` finds the next chunk behind a hole of any size.
-    async fn locate(inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<ChunkLocation>, FsError>;
+    async fn locate(
+        session: SessionId,
+        inode: InodeId,
+        first: ChunkIndex,
+        count: u32,
+    ) -> Result<Vec<ChunkLocation>, FsError>;
     /// A reader met a damaged, missing or unreachable copy.
     async fn report_bad_replica(handle: ChunkHandle, server: ServerId, what: BadReplica) -> Result<(), FsError>;
 

@@ -64,8 +64,37 @@ impl FromStr for Record {
     }
 }
 
+/// When a change of a name counts as acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// As soon as the call returns: whatever happens to the servers.
+    AsReturned,
+    /// After an fsync of the directory: whatever happens to the client, too.
+    Synced,
+}
+
+impl Names {
+    /// As an argument of `cairn-journal`.
+    const SYNCED: &str = "--sync-names";
+
+    pub fn of_arg(arg: Option<&str>) -> Result<Self> {
+        match arg {
+            None => Ok(Self::AsReturned),
+            Some(Self::SYNCED) => Ok(Self::Synced),
+            Some(other) => bail!("not {other:?} but {:?}, or nothing", Self::SYNCED),
+        }
+    }
+
+    fn settle(self, dir: &Path) -> Result<()> {
+        match self {
+            Self::AsReturned => Ok(()),
+            Self::Synced => File::open(dir)?.sync_all().context("fsync the directory"),
+        }
+    }
+}
+
 /// One step of the load in `dir`; `acknowledge` is told of each thing as soon as it holds.
-pub fn step(dir: &Path, n: u64, seed: u64, mut acknowledge: impl FnMut(Record)) -> Result<()> {
+pub fn step(dir: &Path, n: u64, seed: u64, names: Names, mut acknowledge: impl FnMut(Record)) -> Result<()> {
     let seed = seed.wrapping_add(n * 1_000);
     let len = (seed % 40_000) as usize + 1;
     let path = dir.join(format!("f{n}"));
@@ -77,9 +106,11 @@ pub fn step(dir: &Path, n: u64, seed: u64, mut acknowledge: impl FnMut(Record)) 
     if n.is_multiple_of(3) {
         #[expect(clippy::disallowed_methods, reason = "the rename is what is tested")]
         std::fs::rename(&path, dir.join(format!("g{n}"))).with_context(|| format!("rename f{n}"))?;
+        names.settle(dir)?;
         acknowledge(Record::Synced { n, seed, len, renamed: true });
     } else if n % 5 == 1 {
         std::fs::remove_file(&path).with_context(|| format!("unlink f{n}"))?;
+        names.settle(dir)?;
         acknowledge(Record::Removed { n });
     }
     let mut log = OpenOptions::new().append(true).create(true).open(dir.join("log")).context("open log")?;
@@ -101,10 +132,11 @@ pub struct Writer {
 
 impl Writer {
     /// Works in a new directory `dir`.
-    pub fn start(dir: &Path, seed: u64) -> Result<Self> {
+    pub fn start(dir: &Path, seed: u64, names: Names) -> Result<Self> {
         let mut child = Command::new(crate::binaries::sibling("cairn-journal"))
             .arg(dir)
             .arg(seed.to_string())
+            .args((names == Names::Synced).then_some(Names::SYNCED))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

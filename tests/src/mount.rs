@@ -9,6 +9,9 @@ use anyhow::{Context, Result, ensure};
 use crate::daemon::Daemon;
 use crate::run;
 
+/// What a client says when it did something under a delegation that the metaserver does otherwise, or not at all.
+const DISAGREEMENTS: [&str; 2] = ["came to another result than this mount", "refused what was done ahead of it"];
+
 /// Dropped, it unmounts, by force if need be.
 #[derive(Debug)]
 pub struct Mount {
@@ -46,12 +49,15 @@ impl Mount {
         self.daemon.as_ref().expect("only unmount and kill take it")
     }
 
-    /// `umount`, and wants the client to end in good order.
+    /// `umount`, and wants the client to end in good order, and never to have been of another opinion than the metaserver.
     pub fn unmount(mut self) -> Result<()> {
         run::check(Command::new("umount").arg(&self.path))?;
         let mut daemon = self.daemon.take().context("mounted once")?;
         let status = daemon.wait(Duration::from_secs(60))?;
         ensure!(status.success(), "the client ended with {status}");
+        let log = daemon.log()?;
+        let disagrees = |line: &&str| DISAGREEMENTS.iter().any(|words| line.contains(words));
+        ensure!(!log.lines().any(|line| disagrees(&line)), "the client and the metaserver disagree:\n{log}");
         Ok(())
     }
 

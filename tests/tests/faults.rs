@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cairn_tests::cluster::{Cluster, Options};
-use cairn_tests::journal::Writer;
+use cairn_tests::journal::{Names, Writer};
 use cairn_tests::{pattern, run};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -128,7 +128,7 @@ fn twenty_times_all_killed_loses_nothing_that_was_synced() -> Result<()> {
     let mut cluster = Cluster::with(quick_detection())?;
     let mount = cluster.mount()?;
     let writers = (0..3)
-        .map(|n| Writer::start(&mount.join(&format!("w{n}")), seed.wrapping_add(n)))
+        .map(|n| Writer::start(&mount.join(&format!("w{n}")), seed.wrapping_add(n), Names::AsReturned))
         .collect::<Result<Vec<_>>>()?;
     for _ in 0..20 {
         thread::sleep(Duration::from_millis(rng.random_range(200..1500)));
@@ -159,7 +159,7 @@ fn the_client_killed_too_keeps_what_was_synced() -> Result<()> {
     let seed = pattern::seed("client_killed");
     let mut cluster = Cluster::with(quick_detection())?;
     let mount = cluster.mount()?;
-    let writer = Writer::start(&mount.join("w"), seed)?;
+    let writer = Writer::start(&mount.join("w"), seed, Names::Synced)?;
     thread::sleep(Duration::from_secs(4));
     cluster.kill_all()?;
     mount.kill()?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::{CHUNKSERVERS, COPIES, Site, Target};
 use crate::daemon::Daemon;
 use crate::error::{BenchError, IoContext};
-use crate::{kernel_cache, mountpoint};
+use crate::{kernel_cache, mountpoint, tool};
 
 #[derive(Debug)]
 pub struct Cairn {
@@ -70,9 +70,9 @@ impl Target for Cairn {
         kernel_cache::sync_filesystem(&self.data)
     }
 
-    /// A close returns when the chunkservers have the bytes and the metaserver knows of them.
-    fn buffers_after_close(&self) -> bool {
-        false
+    fn sync_client(&self) -> Result<(), BenchError> {
+        let mut command = Command::new(&self.site.cairn_program);
+        tool::run(command.arg("sync").arg(&self.root))
     }
 
     fn stop(mut self: Box<Self>) -> Result<(), BenchError> {

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use nix::fcntl::{AT_FDCWD, renameat};
 
@@ -102,27 +101,12 @@ impl Bench<'_> {
         let bytes = self.scale.small_file_bytes;
         let creation = Creation { directory: directory.to_owned(), files, bytes, fsync: false };
         worker::create_files_in_parallel(&creation, THREADS)?;
-        self.tree_to_disk(directory)
+        self.all_to_disk()
     }
 
-    /// Returns once all that is in `directory`, and below it, is on disk.
-    ///
-    /// syncfs on a FUSE mount does not reach the process behind it, so a client that may hold bytes of closed files is
-    /// asked for each of them.
-    pub fn tree_to_disk(&self, directory: &Path) -> Result<(), BenchError> {
-        if self.target.buffers_after_close() {
-            let mut paths = Vec::new();
-            collect(directory, &mut paths)?;
-            let sync_part = |part: &[PathBuf]| part.iter().try_for_each(|path| sync_file(path));
-            thread::scope(|scope| {
-                let parts = paths.chunks(paths.len().div_ceil(THREADS).max(1));
-                let running: Vec<_> = parts.map(|part| scope.spawn(move || sync_part(part))).collect();
-                running
-                    .into_iter()
-                    .enumerate()
-                    .try_for_each(|(index, thread)| thread.join().unwrap_or(Err(BenchError::WorkerDied { index })))
-            })?;
-        }
+    /// Returns once everything that was done on the target is on disk.
+    pub fn all_to_disk(&self) -> Result<(), BenchError> {
+        self.target.sync_client()?;
         self.target.sync_backing()
     }
 
@@ -137,37 +121,4 @@ impl Bench<'_> {
 pub fn sync_file(path: &Path) -> Result<(), BenchError> {
     let file = File::open(path).doing("open", path)?;
     file.sync_all().doing("fsync", path)
-}
-
-/// All regular files and directories below `directory`, and itself.
-fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), BenchError> {
-    for entry in fs::read_dir(directory).doing("list", directory)? {
-        let entry = entry.doing("list", directory)?;
-        let kind = entry.file_type().doing("stat", directory)?;
-        if kind.is_dir() {
-            collect(&entry.path(), paths)?;
-        } else if kind.is_file() {
-            paths.push(entry.path());
-        }
-    }
-    paths.push(directory.to_owned());
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_and_directories_are_collected_and_links_are_not() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("inner")).unwrap();
-        fs::write(root.path().join("inner/file"), b"").unwrap();
-        std::os::unix::fs::symlink("nowhere", root.path().join("link")).unwrap();
-        let mut paths = Vec::new();
-        collect(root.path(), &mut paths).unwrap();
-        paths.sort();
-        assert_eq!(paths, [root.path().to_owned(), root.path().join("inner"), root.path().join("inner/file")]);
-        paths.iter().try_for_each(|path| sync_file(path)).unwrap();
-    }
 }

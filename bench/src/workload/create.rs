@@ -1,6 +1,5 @@
 //! Small files created, written and closed, by one process and by eight.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use super::{Bench, Workload};
@@ -27,29 +26,24 @@ impl Workload for Create {
         for processes in PROCESSES {
             let files = bench.scale.changed_files / processes * processes;
 
-            let (directory, workers) = share_out(bench, &format!("close-{processes}"), processes, false)?;
+            let workers = share_out(bench, &format!("close-{processes}"), processes, false)?;
             let closed = worker::race(&workers)?;
             let syncing = Instant::now();
-            bench.tree_to_disk(&directory)?;
+            bench.all_to_disk()?;
             let on_disk = closed + syncing.elapsed();
             figures.push(Figure::operations(format!("create.{processes}.close"), files, closed));
             figures.push(Figure::operations(format!("create.{processes}.disk"), files, on_disk));
 
-            let (_, workers) = share_out(bench, &format!("fsync-{processes}"), processes, true)?;
+            let workers = share_out(bench, &format!("fsync-{processes}"), processes, true)?;
             figures.push(Figure::operations(format!("create.{processes}.fsync"), files, worker::race(&workers)?));
         }
         Ok(figures)
     }
 }
 
-/// A new directory, and in it an equal share of the files for each process, in a directory of its own.
-fn share_out(
-    bench: &Bench<'_>,
-    name: &str,
-    processes: u64,
-    fsync: bool,
-) -> Result<(PathBuf, Vec<Creation>), BenchError> {
-    let parent = bench.subdirectory(name)?;
+/// In a new directory, an equal share of the files for each process, in a directory of its own.
+fn share_out(bench: &Bench<'_>, name: &str, processes: u64, fsync: bool) -> Result<Vec<Creation>, BenchError> {
+    bench.subdirectory(name)?;
     let share = |process| {
         Ok(Creation {
             directory: bench.subdirectory(&format!("{name}/process-{process}"))?,
@@ -60,5 +54,5 @@ fn share_out(
     };
     let shares = (0..processes).map(share).collect::<Result<Vec<_>, BenchError>>()?;
     bench.target.sync_backing()?;
-    Ok((parent, shares))
+    Ok(shares)
 }

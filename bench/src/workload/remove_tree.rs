@@ -24,7 +24,7 @@ impl Workload for RemoveTree {
     fn run(&self, bench: &mut Bench<'_>) -> Result<Vec<Figure>, BenchError> {
         let tarball = &bench.tools.tarball;
         tarball.unpack(&bench.directory)?;
-        bench.tree_to_disk(&bench.directory)?;
+        bench.all_to_disk()?;
         let start = Instant::now();
         tool::run(Command::new("rm").arg("-r").arg(bench.directory.join(TREE_NAME)))?;
         let returned = start.elapsed();

@@ -9,6 +9,7 @@ pub mod metaserver;
 pub mod mount;
 pub mod policy;
 pub mod status;
+pub mod sync;
 pub mod umount;
 pub mod up;
 

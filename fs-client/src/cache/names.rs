@@ -106,6 +106,11 @@ impl NameCache {
         self.dirs.forget(parent);
     }
 
+    /// Others are about to change the directory: what is not known to be there may be soon.
+    pub fn forget_dir(&self, dir: InodeId) {
+        self.dirs.forget(dir);
+    }
+
     pub fn clear(&self) {
         for counter in &self.epochs {
             counter.fetch_add(1, Ordering::AcqRel);

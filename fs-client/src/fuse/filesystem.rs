@@ -17,7 +17,7 @@ use fuser::{
 
 use super::answer::{Opened, Xattr};
 use super::convert::{self, caller, inode};
-use super::{FuseShim, errno, init};
+use super::{FuseShim, errno, init, sync};
 use crate::vfs::{self, DirHandle, Listed, Lookup, NewInode, VfsError, Whence, WriteHow};
 
 fn file(handle: FileHandle) -> vfs::FileHandle {
@@ -276,8 +276,8 @@ impl Filesystem for FuseShim {
     }
 
     fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        // Changes of a directory are durable when they are acknowledged.
-        reply.ok();
+        let vfs = self.vfs();
+        self.serve("fsyncdir", reply, async move { vfs.fsyncdir().await });
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
@@ -326,12 +326,21 @@ impl Filesystem for FuseShim {
         _ino: INodeNo,
         _handle: FileHandle,
         _flags: IoctlFlags,
-        _command: u32,
+        command: u32,
         _input: &[u8],
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
-        reply.error(Errno::ENOTTY);
+        if command != sync::COMMAND {
+            return reply.error(Errno::ENOTTY);
+        }
+        let vfs = self.vfs();
+        self.start(async move {
+            match vfs.sync_all().await {
+                Ok(()) => reply.ioctl(0, &[]),
+                Err(error) => reply.error(errno("sync", &error)),
+            }
+        });
     }
 
     fn fallocate(

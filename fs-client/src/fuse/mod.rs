@@ -12,6 +12,7 @@ mod convert;
 mod filesystem;
 mod init;
 mod notify;
+mod sync;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 pub use init::MAX_REQUEST_BYTES;
 pub use notify::KernelNotifier;
+pub use sync::sync_mount;
 
 use self::answer::Answer;
 use crate::vfs::{Vfs, VfsError};

@@ -229,6 +229,19 @@ impl FileIo {
         }
     }
 
+    /// What [`Self::times_set`] was told before the metaserver knew has come to be there: `attr` is its answer.
+    pub fn times_confirmed(&self, attr: &Attr) {
+        let mut state = self.state.lock();
+        if attr.changed_at > state.known.changed_at && attr.size == state.known.size {
+            state.known = KnownAttr::of(attr);
+        }
+    }
+
+    /// Where chunks are, said without being asked.
+    pub fn located(&self, chunks: &[ChunkLocation]) {
+        self.locations.learn(chunks);
+    }
+
     fn take_over(&self, state: &mut FileState, attr: &Attr) {
         state.known = KnownAttr::of(attr);
         state.size = state.least_size();

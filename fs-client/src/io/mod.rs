@@ -111,6 +111,11 @@ impl Io {
         self.shared.files.get(inode)
     }
 
+    /// The files with something written that the metaserver does not know yet.
+    pub fn dirty_files(&self) -> Vec<Arc<FileIo>> {
+        self.shared.files.active().into_iter().filter(|file| file.is_dirty()).collect()
+    }
+
     /// `sync`, `syncfs`: [`FileIo::sync`] of all files.
     pub async fn sync_all(&self) -> Result<(), IoError> {
         let syncs = self.shared.files.active().into_iter().map(|file| async move { file.sync().await });

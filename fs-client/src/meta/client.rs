@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_proto::error::FsError;
-use cairn_proto::ids::ClusterId;
+use cairn_proto::ids::{ClusterId, SessionId};
 use cairn_proto::meta::{MetaServiceClient, Mutation, MutationReply, NamedMutation};
 use parking_lot::Mutex;
 use tarpc::client::RpcError;
@@ -99,6 +99,15 @@ impl MetaClient {
 
     /// A mutation, done once.
     pub(super) async fn mutate(&self, asked: &'static str, mutation: Mutation) -> Result<MutationReply, MetaError> {
+        self.mutate_in_session(asked, mutation).await.map(|(_, reply)| reply)
+    }
+
+    /// The same, with the session in which it was done.
+    pub(super) async fn mutate_in_session(
+        &self,
+        asked: &'static str,
+        mutation: Mutation,
+    ) -> Result<(SessionId, MutationReply), MetaError> {
         let mut patience = self.patience(asked);
         let mut named: Option<Ticket> = None;
         loop {
@@ -110,14 +119,14 @@ impl MetaClient {
                 Some(_) => return Err(MetaError::SessionLost),
                 None => over.session.ops.open().await,
             };
-            let ops = vec![NamedMutation { op: ticket.op(), mutation: mutation.clone() }];
+            let ops = vec![NamedMutation { op: ticket.op(), mutation: mutation.clone(), ahead: None }];
             let acked = over.session.ops.acked();
             let call = async |rpc: MetaServiceClient, context| {
                 let results = rpc.mutate(context, ops, acked).await?;
                 Ok(results.and_then(|mut results| results.pop().unwrap_or(Err(FsError::InvalidArgument))))
             };
             match patience.attempt(&over, call).await? {
-                Attempt::Done(reply) => return Ok(reply),
+                Attempt::Done(reply) => return Ok((over.session.id, reply)),
                 // Refused for now, and never in doubt: it may take a new name, and so does not hold the window up.
                 Attempt::NotDone if !in_doubt => {}
                 Attempt::NotDone | Attempt::InDoubt => named = Some(ticket),
@@ -134,8 +143,11 @@ impl MetaClient {
             tickets.push(over.session.ops.open().await);
         }
         let acked = over.session.ops.acked();
-        let named =
-            |(ticket, mutation): (&Ticket, &Mutation)| NamedMutation { op: ticket.op(), mutation: mutation.clone() };
+        let named = |(ticket, mutation): (&Ticket, &Mutation)| NamedMutation {
+            op: ticket.op(),
+            mutation: mutation.clone(),
+            ahead: None,
+        };
         loop {
             let ops: Vec<NamedMutation> = tickets.iter().zip(mutations).map(named).collect();
             let call = async |rpc: MetaServiceClient, context| rpc.mutate(context, ops, acked).await;
@@ -155,7 +167,7 @@ impl MetaClient {
     /// The session that calls are made in now.
     pub(super) async fn with_session<T, F, Fut>(&self, asked: &'static str, mut call: F) -> Result<T, MetaError>
     where
-        F: FnMut(MetaServiceClient, Context, cairn_proto::ids::SessionId) -> Fut,
+        F: FnMut(MetaServiceClient, Context, SessionId) -> Fut,
         Fut: Future<Output = Result<Result<T, FsError>, RpcError>>,
     {
         let mut patience = self.patience(asked);
@@ -193,7 +205,7 @@ impl MetaClient {
         Ok(())
     }
 
-    fn patience(&self, asked: &'static str) -> Patience<'_> {
+    pub(super) fn patience(&self, asked: &'static str) -> Patience<'_> {
         Patience::new(&self.link, &self.config.endpoint, &self.stop, self.config.timeout, asked)
     }
 }

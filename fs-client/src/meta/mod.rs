@@ -6,6 +6,7 @@
 //! loop waits out what passes. Nothing in here holds a lock while it waits for the network, and everything that waits ends with
 //! [`MetaError::Stopping`] once the mount is taken down.
 
+mod ahead;
 mod client;
 mod config;
 mod error;
@@ -21,6 +22,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::AheadOp;
 pub use client::{CloseError, MetaClient};
 pub use config::{MetaConfig, StartError};
 pub use error::MetaError;

@@ -63,6 +63,16 @@ impl Opens {
         }
     }
 
+    /// The creation of a file leaves for the metaserver. Where the file is still open here, that is to be counted along with it: then
+    /// this answers true, and nothing is released before [`Self::closed`].
+    pub fn begin_registering(&self, inode: InodeId) -> bool {
+        let mut state = self.state.lock();
+        let Some(hold) = state.held.get_mut(&inode).filter(|hold| hold.local > 0) else { return false };
+        hold.local += 1;
+        hold.counted += 1;
+        true
+    }
+
     /// The inodes held open, each as often as it may have been counted: for a session that is taken up again.
     pub fn held(&self) -> Vec<InodeId> {
         let state = self.state.lock();

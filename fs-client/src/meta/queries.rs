@@ -11,27 +11,34 @@ use super::error::MetaError;
 
 impl MetaClient {
     pub async fn lookup(&self, parent: InodeId, name: &Name) -> Result<Attr, MetaError> {
-        self.query("lookup", async |rpc, context| rpc.lookup(context, parent, name.clone()).await).await
+        self.with_session("lookup", async |rpc, context, session| {
+            rpc.lookup(context, session, parent, name.clone()).await
+        })
+        .await
     }
 
     pub async fn get_attr(&self, inode: InodeId) -> Result<Attr, MetaError> {
-        self.query("getattr", async |rpc, context| rpc.get_attr(context, inode).await).await
+        self.with_session("getattr", async |rpc, context, session| rpc.get_attr(context, session, inode).await).await
     }
 
     pub async fn read_link(&self, inode: InodeId) -> Result<Vec<u8>, MetaError> {
-        self.query("readlink", async |rpc, context| rpc.read_link(context, inode).await).await
+        self.with_session("readlink", async |rpc, context, session| rpc.read_link(context, session, inode).await).await
     }
 
     pub async fn read_dir(&self, request: ReadDir) -> Result<DirPage, MetaError> {
-        self.query("readdir", async |rpc, context| rpc.read_dir(context, request).await).await
+        self.with_session("readdir", async |rpc, context, session| rpc.read_dir(context, session, request).await).await
     }
 
     pub async fn get_xattr(&self, inode: InodeId, name: &Name) -> Result<Vec<u8>, MetaError> {
-        self.query("getxattr", async |rpc, context| rpc.get_xattr(context, inode, name.clone()).await).await
+        self.with_session("getxattr", async |rpc, context, session| {
+            rpc.get_xattr(context, session, inode, name.clone()).await
+        })
+        .await
     }
 
     pub async fn list_xattr(&self, inode: InodeId) -> Result<Vec<Name>, MetaError> {
-        self.query("listxattr", async |rpc, context| rpc.list_xattr(context, inode).await).await
+        self.with_session("listxattr", async |rpc, context, session| rpc.list_xattr(context, session, inode).await)
+            .await
     }
 
     pub async fn stat_fs(&self) -> Result<FsStat, MetaError> {
@@ -39,7 +46,10 @@ impl MetaClient {
     }
 
     pub async fn locate(&self, inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<ChunkLocation>, MetaError> {
-        self.query("locate", async |rpc, context| rpc.locate(context, inode, first, count).await).await
+        self.with_session("locate", async |rpc, context, session| {
+            rpc.locate(context, session, inode, first, count).await
+        })
+        .await
     }
 
     /// Best effort: tells the metaserver once, if it can be reached.

@@ -80,7 +80,7 @@ impl Vfs {
     /// A read of something that is not opened, or of a directory.
     pub(super) fn touch_inode(&self, inode: InodeId) {
         let Some(atimes) = &self.atimes else { return };
-        if let Some(attr) = self.known.attrs.last_seen(inode) {
+        if let Some(attr) = self.last_seen(inode) {
             atimes.touch(&self.shown(attr), Timestamp::now());
         }
     }
@@ -93,12 +93,17 @@ impl Vfs {
             if batch.is_empty() {
                 return;
             }
-            if let Err(error) = self.meta.touch_atimes(&batch).await {
+            let sent = async {
+                self.delegations.flush().await?;
+                self.meta.touch_atimes(&batch).await
+            };
+            if let Err(error) = sent.await {
                 return tracing::debug!(%error, "access times were not sent");
             }
             // What was cached shows older times; whoever asks next gets them fresh.
-            for (inode, _) in &batch {
-                self.known.attrs.doubt(*inode);
+            for &(inode, atime) in &batch {
+                self.known.attrs.doubt(inode);
+                self.delegations.touched(inode, atime);
             }
             atimes.sent(&batch);
         }

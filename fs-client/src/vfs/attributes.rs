@@ -13,6 +13,9 @@ use crate::io::FileIo;
 impl Vfs {
     pub async fn getattr(&self, inode: InodeId) -> Result<Looked, VfsError> {
         let asked = self.known.now();
+        if let Some(attr) = self.delegations.attr(inode) {
+            return Ok(self.seen_here(attr));
+        }
         if let Some(known) = self.known.attrs.get(inode, asked) {
             return Ok(Looked {
                 attr: self.shown(known.value),
@@ -20,6 +23,7 @@ impl Vfs {
                 name_validity: known.remaining,
             });
         }
+        self.delegations.settle(&[inode]).await?;
         match self.meta.get_attr(inode).await.map_err(VfsError::from) {
             Ok(attr) => Ok(self.saw(attr, asked)),
             Err(error) => self.tombstone(inode).ok_or(error),
@@ -29,13 +33,17 @@ impl Vfs {
     /// What was removed on this mount may still be stood in, or held by a descriptor that does no I/O: as on a local disk, it
     /// can be looked at until the last reference is gone.
     fn tombstone(&self, inode: InodeId) -> Option<Looked> {
-        let attr = self.known.attrs.last_seen(inode).filter(|attr| attr.nlink == 0)?;
-        let asked = self.known.now();
-        Some(Looked {
+        self.last_seen(inode).filter(|attr| attr.nlink == 0).map(|attr| self.seen_here(attr))
+    }
+
+    /// Attributes that are right now.
+    pub(super) fn seen_here(&self, attr: Attr) -> Looked {
+        let now = self.known.now();
+        Looked {
             attr: self.shown(attr),
-            attr_validity: self.known.attr_validity(asked),
-            name_validity: self.known.name_validity(asked),
-        })
+            attr_validity: self.known.attr_validity(now),
+            name_validity: self.known.name_validity(now),
+        }
     }
 
     pub async fn setattr(&self, caller: Caller, inode: InodeId, mut set: SetAttr) -> Result<Looked, VfsError> {
@@ -53,6 +61,18 @@ impl Vfs {
         }
         let moves_contents = set.size.is_some() || set.mtime.is_some();
         let asked = self.known.now();
+        self.delegations.room().await?;
+        if let Some(attr) = self.delegations.set_attr(inode, &set) {
+            self.known.attrs.learn(&attr, asked);
+            if set.mtime.is_some() {
+                self.known.changed(&attr, asked);
+                if let Some(io) = &io {
+                    io.times_set(&attr);
+                }
+            }
+            return Ok(self.seen_here(attr));
+        }
+        let _asking = self.delegations.ask(&[inode]).await?;
         let attr = self.apply_set(io.as_deref(), inode, set).await?;
         if moves_contents {
             self.known.changed(&attr, asked);
@@ -80,7 +100,7 @@ impl Vfs {
     /// Whether writing by `caller` clears the file's setuid and setgid bits. Right where the bits are known to be set; where they
     /// are not, `true` costs nothing.
     pub(super) fn kills_suid(&self, caller: Caller, inode: InodeId) -> bool {
-        match self.known.attrs.last_seen(inode) {
+        match self.last_seen(inode) {
             Some(attr) if attr.mode & (S_ISUID | S_ISGID) != 0 => !caller.keeps_suid(),
             _ => !caller.is_root(),
         }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use cairn_proto::attr::{FileKind, MODE_BITS, SYMLINK_MAX_BYTES};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::InodeId;
-use cairn_proto::meta::NewNode;
+use cairn_proto::meta::{ChangedDir, NewNode};
 use cairn_proto::name::Name;
 
 use super::Vfs;
@@ -13,6 +13,7 @@ use super::caller::Caller;
 use super::error::VfsError;
 use super::lookup::Looked;
 use crate::cache::{Moment, Named};
+use crate::delegation::{Created, Use};
 use crate::meta::{Entry, MetaError, NewEntry};
 
 /// What to create, besides its name and owner.
@@ -57,6 +58,7 @@ impl Vfs {
     pub async fn link(&self, inode: InodeId, parent: InodeId, name: &OsStr) -> Result<Looked, VfsError> {
         let name = Name::from_os(name)?;
         let asked = self.known.now();
+        let _asking = self.delegations.ask(&[inode, parent]).await?;
         let entry = self.meta.link(inode, parent, name.clone()).await;
         let entry = self.entered(parent, &name, entry, asked)?;
         Ok(self.saw(entry.attr, asked))
@@ -85,6 +87,11 @@ impl Vfs {
             exclusive,
             open,
         };
+        self.delegations.room().await?;
+        if let Some(created) = self.delegations.create(&entry) {
+            return Ok((self.created_here(parent, name, open, created?, asked), asked));
+        }
+        let _asking = self.delegations.ask(&[parent]).await?;
         let entry = self.meta.create(entry).await;
         let entry = self.entered(parent, &name, entry, asked)?;
         // Of a file that was there before, somebody else may have changed the contents.
@@ -97,6 +104,18 @@ impl Vfs {
         Ok((entry, asked))
     }
 
+    fn created_here(&self, parent: InodeId, name: Name, open: bool, created: Created, asked: Moment) -> Entry {
+        let Created { attr, parent: parent_attr, policy } = created;
+        if open {
+            self.meta.opened_ahead(attr.inode);
+        }
+        self.known.named(parent, name, Named::Inode(attr.inode), asked);
+        self.known.attrs.learn(&parent_attr, asked);
+        self.known.changed(&attr, asked);
+        let before = parent_attr.changed_at;
+        Entry { attr, parent: ChangedDir { attr: parent_attr, before }, created: true, policy, chunks: Vec::new() }
+    }
+
     /// Enters what came of a mutation that makes a name.
     fn entered(
         &self,
@@ -105,7 +124,10 @@ impl Vfs {
         entry: Result<Entry, MetaError>,
         asked: Moment,
     ) -> Result<Entry, VfsError> {
-        let entry = entry.inspect_err(|_| self.known.doubt(parent, name))?;
+        let entry = entry.inspect_err(|error| self.doubt(parent, name, error))?;
+        self.delegations.entered(parent, name, &entry.attr);
+        self.delegations.learn(&entry.parent.attr);
+        self.delegations.used(parent, Use::Change);
         self.known.named(parent, name.clone(), Named::Inode(entry.attr.inode), asked);
         self.known.changed_dir(&entry.parent, asked);
         Ok(entry)

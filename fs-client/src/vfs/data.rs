@@ -77,12 +77,17 @@ impl Vfs {
     /// Clears setuid and setgid before the first byte is written. Writes carry the wish too, for bits that somebody else sets
     /// meanwhile.
     async fn clear_suid(&self, inode: InodeId) -> Result<(), VfsError> {
-        let known = self.known.attrs.last_seen(inode);
+        let known = self.last_seen(inode);
         if known.is_some_and(|attr| attr.mode & (S_ISUID | S_ISGID) == 0) {
             return Ok(());
         }
         let asked = self.known.now();
         let set = SetAttr { kill_suid_sgid: true, ..SetAttr::default() };
+        if let Some(attr) = self.delegations.set_attr(inode, &set) {
+            self.known.attrs.learn(&attr, asked);
+            return Ok(());
+        }
+        let _asking = self.delegations.ask(&[inode]).await?;
         let attr = self.meta.set_attr(inode, set).await?;
         self.saw(attr, asked);
         Ok(())

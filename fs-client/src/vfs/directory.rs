@@ -127,6 +127,9 @@ impl Vfs {
 
     /// The newest attributes of an entry that was fetched a moment ago.
     async fn listed_attr(&self, entry: &DirEntry, asked: Moment) -> Result<Looked, VfsError> {
+        if let Some(attr) = self.delegations.attr(entry.inode) {
+            return Ok(self.seen_here(attr));
+        }
         let newest = self.known.attrs.last_seen(entry.inode);
         let newer = |known: &Attr| entry.attr.as_ref().is_none_or(|attr| known.changed_at > attr.changed_at);
         match newest.filter(newer).or_else(|| entry.attr.clone()) {
@@ -163,6 +166,7 @@ impl Vfs {
 
     async fn fetch(&self, inode: InodeId, after: DirCookie, plus: bool, limit: u32) -> Result<Page, VfsError> {
         let (asked, epoch) = (self.known.now(), self.known.names.epoch(inode));
+        self.delegations.settle(&[inode]).await?;
         let page = self.meta.read_dir(ReadDir { inode, after, limit, plus }).await.map_err(VfsError::from);
         let page = match page {
             Ok(page) => page,

@@ -56,7 +56,11 @@ fn refused(error: &FsError) -> i32 {
         // The kernel looks the path up again when it sees this.
         FsError::Stale(_) => libc::ESTALE,
         // These are waited out; who sees one has a time-out, and it is over.
-        FsError::NoServers | FsError::NoReplica(_) | FsError::ChunkBusy(_) | FsError::NotReady => libc::EIO,
+        FsError::NoServers
+        | FsError::NoReplica(_)
+        | FsError::ChunkBusy(_)
+        | FsError::NotReady
+        | FsError::Delegated(_) => libc::EIO,
         FsError::SessionUnknown(_) | FsError::Storage => libc::EIO,
     }
 }

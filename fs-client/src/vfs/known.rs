@@ -72,6 +72,12 @@ impl Known {
         self.names.changed(parent, name, named, asked);
     }
 
+    /// Nothing that is remembered is to be believed.
+    pub(super) fn clear(&self) {
+        self.attrs.clear();
+        self.names.clear();
+    }
+
     /// How long attributes asked for at `asked` may still be believed.
     pub(super) fn attr_validity(&self, asked: Moment) -> Duration {
         asked.after(self.validity.attrs).since(self.now())

@@ -11,6 +11,7 @@ use cairn_proto::name::Name;
 use super::Vfs;
 use super::error::VfsError;
 use crate::cache::{Change, Learned, Moment, Named};
+use crate::delegation::{Found, Use};
 
 /// Attributes as they are shown, and for how long they may be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +33,17 @@ pub enum Lookup {
 impl Vfs {
     pub async fn lookup(&self, parent: InodeId, name: &OsStr) -> Result<Lookup, VfsError> {
         let name = Name::from_os(name)?;
+        match self.delegations.find(parent, &name) {
+            Some(Found::Absent) => return Ok(Lookup::Absent(self.known.name_validity(self.known.now()))),
+            Some(Found::Inode(_, Some(attr))) => return Ok(Lookup::Found(self.seen_here(attr))),
+            Some(Found::Inode(inode, None)) => return self.getattr(inode).await.map(Lookup::Found),
+            None => {}
+        }
         if let Some(found) = self.cached_lookup(parent, &name) {
             return Ok(found);
         }
+        self.delegations.used(parent, Use::Read);
+        self.delegations.settle(&[parent]).await?;
         let (asked, epoch) = (self.known.now(), self.known.names.epoch(parent));
         match self.meta.lookup(parent, &name).await.map_err(VfsError::from) {
             Ok(attr) => {
@@ -69,23 +78,24 @@ impl Vfs {
     /// wants to know only where it leads. It asks again before it shows them to anybody.
     fn attr_of_doomed(&self, parent: InodeId, inode: InodeId, now: Moment) -> Option<Attr> {
         self.known.names.dir(parent, now).filter(|dir| dir.changing)?;
-        self.known.attrs.last_seen(inode).filter(|attr| attr.kind != FileKind::Directory)
+        self.last_seen(inode).filter(|attr| attr.kind != FileKind::Directory)
     }
 
     pub async fn readlink(&self, inode: InodeId) -> Result<Vec<u8>, VfsError> {
         self.touch_inode(inode);
+        self.delegations.settle(&[inode]).await?;
         Ok(self.meta.read_link(inode).await?)
     }
 
     /// Enters attributes that answer a question asked at `asked`, and shows the newest that are known.
     pub(super) fn saw(&self, attr: Attr, asked: Moment) -> Looked {
-        let learned = self.known.attrs.learn(&attr, asked);
+        let learned = self.learn(&attr, asked);
         match attr.kind {
             FileKind::File if learned == Learned::Newest => self.saw_contents(&attr),
             FileKind::Directory => self.known.names.saw_dir(&attr, asked, self.known.now()),
             _ => {}
         }
-        let newest = self.known.attrs.last_seen(attr.inode).unwrap_or(attr);
+        let newest = self.last_seen(attr.inode).unwrap_or(attr);
         Looked {
             attr: self.shown(newest),
             attr_validity: self.known.attr_validity(asked),
@@ -96,6 +106,9 @@ impl Vfs {
     /// Drops what is cached of a file that somebody else has written to.
     fn saw_contents(&self, attr: &Attr) {
         let contents = &self.known.contents;
+        if self.io.find(attr.inode).is_some_and(|io| io.is_dirty()) {
+            return;
+        }
         match self.files.io_of(attr.inode) {
             // Its own writes are on their way, and the answer may or may not know of them.
             Some(io) if io.is_dirty() => {}
@@ -120,7 +133,7 @@ impl Vfs {
     /// Attributes with what this mount knows and the metaserver does not, yet: writes under way, access times not sent.
     pub(super) fn shown(&self, mut attr: Attr) -> Attr {
         if attr.kind == FileKind::File
-            && let Some(io) = self.files.io_of(attr.inode)
+            && let Some(io) = self.io.find(attr.inode)
         {
             io.overlay(&mut attr);
         }

@@ -17,9 +17,11 @@
 mod atime;
 mod attributes;
 mod caller;
+mod close;
 mod copy;
 mod create;
 mod data;
+mod delegated;
 mod directory;
 mod errno;
 mod error;
@@ -53,10 +55,12 @@ pub use open::Opening;
 pub use seek::Whence;
 
 use crate::cache::Validity;
+use crate::delegation::Delegations;
 use crate::io::Io;
 use crate::meta::MetaClient;
 
 use self::atime::AtimeUpdates;
+use self::close::LazyCloses;
 use self::directory::OpenDirs;
 use self::files::OpenFiles;
 
@@ -76,25 +80,35 @@ pub struct VfsOptions {
 #[derive(Debug)]
 pub struct Vfs {
     meta: Arc<MetaClient>,
+    delegations: Arc<Delegations>,
     io: Arc<Io>,
     known: Arc<Known>,
     files: OpenFiles,
     dirs: OpenDirs,
     /// Where access times are kept.
     atimes: Option<AtimeUpdates>,
+    lazy_closes: LazyCloses,
     kernel: OnceLock<Box<dyn KernelCache>>,
 }
 
 impl Vfs {
     /// `known` is what the observer of `io` enters committed attributes into: see [`Known::committed`].
-    pub fn new(meta: Arc<MetaClient>, io: Arc<Io>, known: Arc<Known>, options: &VfsOptions) -> Self {
+    pub fn new(
+        meta: Arc<MetaClient>,
+        delegations: Arc<Delegations>,
+        io: Arc<Io>,
+        known: Arc<Known>,
+        options: &VfsOptions,
+    ) -> Self {
         Self {
             meta,
+            delegations,
             io,
             known,
             files: OpenFiles::default(),
             dirs: OpenDirs::default(),
             atimes: options.atime.then(AtimeUpdates::default),
+            lazy_closes: LazyCloses::default(),
             kernel: OnceLock::new(),
         }
     }
@@ -110,18 +124,22 @@ impl Vfs {
         &self.meta
     }
 
-    /// Everything written and acknowledged so far is made durable, the lazily sent access times included.
+    /// Everything done and written so far is made durable, the lazily sent access times included.
     pub async fn sync_all(&self) -> Result<(), VfsError> {
+        self.delegations.flush().await?;
         self.send_atimes().await;
         Ok(self.io.sync_all().await?)
     }
 
-    /// Sends access times from time to time, for as long as it is polled.
+    /// What is done from time to time, for as long as it is polled.
     pub async fn run_background(&self) {
-        loop {
-            tokio::time::sleep(ATIME_PERIOD).await;
-            self.send_atimes().await;
-        }
+        let atimes = async {
+            loop {
+                tokio::time::sleep(ATIME_PERIOD).await;
+                self.send_atimes().await;
+            }
+        };
+        tokio::join!(atimes, self.watch_space());
     }
 }
 

@@ -33,6 +33,7 @@ impl Vfs {
     /// `flags` as in `open(2)`; what concerns creating a file is ignored.
     pub async fn open(&self, caller: Caller, inode: InodeId, flags: i32) -> Result<Opening, VfsError> {
         let access = Access::of_flags(flags);
+        self.delegations.settle(&[inode]).await?;
         let asked = self.known.now();
         let opened = self.meta.open(inode, OpenMode { read: access.read, write: access.write }).await?;
         self.finish_open(caller, opened, flags, asked).await
@@ -98,11 +99,11 @@ impl Vfs {
 
     /// Enters the attributes that an open brought; says whether cached contents are still right.
     fn saw_at_open(&self, attr: &Attr, asked: Moment) -> bool {
-        if self.known.attrs.learn(attr, asked) == Learned::Outdated {
+        if self.learn(attr, asked) == Learned::Outdated {
             // A change of this mount overtook the answer, so it knows better.
             return self.known.contents.knows(attr.inode);
         }
-        if self.files.io_of(attr.inode).is_some_and(|io| io.is_dirty()) {
+        if self.io.find(attr.inode).is_some_and(|io| io.is_dirty()) {
             return true;
         }
         self.known.contents.saw(attr) == Change::None
@@ -114,6 +115,11 @@ impl Vfs {
         if !file.access.write {
             return Ok(());
         }
+        if file.durability == Durability::Fsync && self.closes_lazily(&file) {
+            return outcome(&file, Ok(()));
+        }
+        // First, as the answer says where the first chunk of a new file is.
+        self.delegations.settle(&[file.inode]).await?;
         let flushed = match file.durability {
             Durability::Fsync => file.io.flush().await,
             Durability::Close | Durability::Write => file.io.sync().await,
@@ -121,11 +127,17 @@ impl Vfs {
         outcome(&file, flushed.map_err(Into::into))
     }
 
-    /// `fsync`, and for `data_only` `fdatasync`. Metadata is durable since it was acknowledged.
+    /// `fsync`, and for `data_only` `fdatasync`.
     pub async fn fsync(&self, handle: FileHandle, data_only: bool) -> Result<(), VfsError> {
         let file = self.files.get(handle)?;
+        self.delegations.settle(&[file.inode]).await?;
         let synced = if data_only { file.io.sync_data().await } else { file.io.sync().await };
         outcome(&file, synced.map_err(Into::into))
+    }
+
+    /// `fsync` of a directory.
+    pub async fn fsyncdir(&self) -> Result<(), VfsError> {
+        Ok(self.delegations.flush().await?)
     }
 
     /// The last reference to an open is gone.
@@ -134,6 +146,7 @@ impl Vfs {
         // Pages of a mapping may have been written after the last close; with nobody left to tell, a failure is logged.
         if file.access.write
             && file.io.is_dirty()
+            && !self.closes_lazily(&file)
             && let Err(error) = file.io.flush().await
         {
             tracing::error!(inode = %file.inode, %error, "written data was lost after the last close");
@@ -147,7 +160,7 @@ impl Vfs {
 
     /// What a file without a name holds is nobody's once nobody has it open.
     pub(super) fn discard_if_gone(&self, inode: InodeId) {
-        let gone = self.known.attrs.last_seen(inode).is_some_and(|attr| attr.nlink == 0);
+        let gone = self.last_seen(inode).is_some_and(|attr| attr.nlink == 0);
         if gone
             && self.files.io_of(inode).is_none()
             && let Some(io) = self.io.find(inode)

@@ -7,6 +7,7 @@ use super::error::VfsError;
 
 impl Vfs {
     pub async fn statfs(&self) -> Result<FsStat, VfsError> {
+        self.delegations.flush().await?;
         Ok(self.meta.stat_fs().await?)
     }
 }

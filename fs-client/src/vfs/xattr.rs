@@ -35,6 +35,7 @@ impl Vfs {
         if let Some(known) = self.known.xattrs.get(inode, &name, as_of) {
             return known.ok_or(FsError::NoXattr.into());
         }
+        self.delegations.settle(&[inode]).await?;
         let value = match self.meta.get_xattr(inode, &name).await.map_err(VfsError::from) {
             Ok(value) => Some(Arc::from(value)),
             Err(error) if error.refusal() == Some(&FsError::NoXattr) => None,
@@ -50,6 +51,7 @@ impl Vfs {
             return Ok(Vec::new());
         }
         let mut list = Vec::new();
+        self.delegations.settle(&[inode]).await?;
         for name in self.meta.list_xattr(inode).await? {
             if caller.is_root() || !name.as_bytes().starts_with(TRUSTED) {
                 list.extend_from_slice(name.as_bytes());
@@ -75,6 +77,7 @@ impl Vfs {
             return Err(FsError::XattrTooLarge.into());
         }
         let clear_sgid = name.as_bytes() == ACCESS_ACL && self.acl_clears_sgid(caller, inode).await?;
+        let _asking = self.delegations.ask(&[inode]).await?;
         let asked = self.known.now();
         let attr = self.meta.set_xattr(inode, name, value, mode, clear_sgid).await?;
         self.saw(attr, asked);
@@ -83,6 +86,7 @@ impl Vfs {
 
     pub async fn removexattr(&self, inode: InodeId, name: &OsStr) -> Result<(), VfsError> {
         let name = xattr_name(name)?;
+        let _asking = self.delegations.ask(&[inode]).await?;
         let asked = self.known.now();
         let attr = self.meta.remove_xattr(inode, name).await?;
         self.saw(attr, asked);

@@ -84,6 +84,16 @@ fn making_and_removing_names() {
         "0101ac02050402020000ac02016e068302a40312e80764010001ad02",
     );
     check_mutation(
+        create(NewNode::File),
+        Decided::Ahead { position: 200, inode: Some(InodeId(301)) },
+        "0101ac02050402020000ac02016e00a40312e80764010004c80101ad02",
+    );
+    check_mutation(
+        Mutation::Unlink { parent, name: name("n") },
+        Decided::Ahead { position: 1, inode: None },
+        "0101ac02050402020002ac02016e040100",
+    );
+    check_mutation(
         Mutation::Link { inode: InodeId(2), parent, name: name("n") },
         Decided::Nothing,
         "0101ac0205040202000102ac02016e00",
@@ -158,6 +168,17 @@ fn writing() {
 }
 
 #[test]
+fn delegating() {
+    let inode = InodeId(300);
+    check_mutation(
+        Mutation::TakeDelegation { inode, max_entries: 500 },
+        Decided::Nothing,
+        "0101ac0205040202000eac02f40300",
+    );
+    check_mutation(Mutation::ReturnDelegation { inode }, Decided::Nothing, "0101ac0205040202000fac0200");
+}
+
+#[test]
 fn what_the_metaserver_does_itself() {
     let policy = Policy { copies: 2, durability: Durability::Close };
     let cluster = ClusterId(Uuid::from_bytes([0xcd; 16]));
@@ -180,6 +201,7 @@ fn what_the_metaserver_does_itself() {
         Internal::SetMembers { handle, expect, next, members: vec![server()] },
         "010002020106900301020110abababababababababababababababab",
     );
+    check_internal(Internal::ReserveInodes { upto: InodeId(300) }, "010002020107ac02");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One command while it is being applied.
 
-use cairn_proto::ids::{InodeId, LogIndex};
+use cairn_proto::ids::{InodeId, LogIndex, SessionId};
 use cairn_proto::time::Timestamp;
 
 use super::counters::{self, Counters};
@@ -16,14 +16,16 @@ pub(super) struct Change<'a> {
     pub txn: Txn<'a>,
     /// The command's time.
     pub at: Timestamp,
+    /// The session whose operation it is; `None` for the metaserver's own.
+    pub caller: Option<SessionId>,
     index: LogIndex,
     /// Read when first asked for, written at the end.
     counters: Option<Counters>,
 }
 
 impl<'a> Change<'a> {
-    pub fn new(txn: Txn<'a>, index: LogIndex, at: Timestamp) -> Self {
-        Self { txn, at, index, counters: None }
+    pub fn new(txn: Txn<'a>, index: LogIndex, at: Timestamp, caller: Option<SessionId>) -> Self {
+        Self { txn, at, caller, index, counters: None }
     }
 
     /// The counters, to be changed.

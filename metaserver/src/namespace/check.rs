@@ -53,6 +53,7 @@ enum Phase {
     FurtherLinks,
     Xattrs,
     Orphans,
+    Delegations,
     Slots,
     Chunks,
     Garbage,
@@ -99,13 +100,14 @@ impl Progress {
 }
 
 impl Phase {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Inodes,
         Self::Entries,
         Self::Listings,
         Self::FurtherLinks,
         Self::Xattrs,
         Self::Orphans,
+        Self::Delegations,
         Self::Slots,
         Self::Chunks,
         Self::Garbage,
@@ -119,6 +121,7 @@ impl Phase {
             Self::FurtherLinks => keys::all_further_links(),
             Self::Xattrs => keys::all_xattrs(),
             Self::Orphans => keys::orphans_after(InodeId(0)),
+            Self::Delegations => keys::all_delegations(),
             Self::Slots => keys::all_slots(),
             Self::Chunks => keys::chunks_after(ChunkHandle(0)),
             Self::Garbage => keys::garbage_after(ChunkHandle(0)),
@@ -165,6 +168,7 @@ impl Check<'_> {
             Phase::FurtherLinks => self.check_further_link(key),
             Phase::Xattrs => self.check_xattr(key, value),
             Phase::Orphans => self.check_orphan(key, value),
+            Phase::Delegations => self.check_delegation(key, value),
             Phase::Slots => self.check_slot(key, value),
             Phase::Chunks => self.check_chunk(key, value),
             Phase::Garbage => self.check_garbage(key, value),

@@ -49,6 +49,11 @@ impl Counters {
         self.next_inode = self.next_inode.max(InodeId(id.0 + 1));
     }
 
+    /// Numbers below `upto` are given out, used or not.
+    pub(super) fn reserve_inodes(&mut self, upto: InodeId) {
+        self.next_inode = self.next_inode.max(upto);
+    }
+
     pub(super) fn used_handle(&mut self, handle: ChunkHandle) {
         self.next_handle = self.next_handle.max(ChunkHandle(handle.0 + 1));
     }

@@ -29,15 +29,18 @@ pub(super) fn server(n: u128) -> ServerId {
     ServerId(Uuid::from_u128(n))
 }
 
+fn client() -> ClientInfo {
+    ClientInfo { host: "h".into(), mountpoint: "/m".into(), pid: 1, version: "1".into() }
+}
+
 impl World {
     /// A cluster with its root and one session.
     pub fn new() -> Self {
         let mut world = Self { store: MemoryStore::default(), log: 0, seq: 0 };
-        let client = ClientInfo { host: "h".into(), mountpoint: "/m".into(), pid: 1, version: "1".into() };
         let policy = Policy { copies: 2, durability: Durability::Fsync };
         let cluster = ClusterId(Uuid::nil());
         world.internal(Internal::CreateCluster { cluster, mode: 0o755, uid: 0, gid: 0, policy }).unwrap();
-        world.internal(Internal::OpenSession { session: SESSION, client }).unwrap();
+        world.open_session(SESSION);
         world
     }
 
@@ -59,9 +62,18 @@ impl World {
     }
 
     pub fn mutate_decided(&mut self, mutation: Mutation, decided: Decided) -> Result<Reply, FsError> {
+        self.mutate_as(SESSION, mutation, decided)
+    }
+
+    pub fn mutate_as(&mut self, session: SessionId, mutation: Mutation, decided: Decided) -> Result<Reply, FsError> {
         self.seq += 1;
-        let origin = Origin { op: OpId { session: SESSION, seq: self.seq }, acked: self.seq };
+        let origin = Origin { op: OpId { session, seq: self.seq }, acked: self.seq };
         self.apply(&Command::mutation(origin, self.now(), mutation, decided))
+    }
+
+    /// One more session.
+    pub fn open_session(&mut self, session: SessionId) {
+        self.internal(Internal::OpenSession { session, client: client() }).unwrap();
     }
 
     /// Writes past the state machine.

@@ -8,7 +8,7 @@ use cairn_proto::error::FsError;
 use cairn_proto::ids::{
     ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, DirCookie, InodeId, LogIndex, ServerId, SessionId,
 };
-use cairn_proto::meta::{ChangedDir, ClientInfo};
+use cairn_proto::meta::{ChangedDir, ClientInfo, Delegation};
 use cairn_proto::name::Name;
 use cairn_proto::policy::{Durability, Policy};
 use cairn_proto::time::Timestamp;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::chunk::Chunk;
 use super::cluster::Cluster;
 use super::counters::Counters;
+use super::delegation::Holder;
 use super::dentry::{Dentry, Listed};
 use super::garbage::Garbage;
 use super::inode::{Content, Directory, File, Inode, Times};
@@ -104,6 +105,7 @@ fn keys_of_tables() {
     check_key(keys::further_link(INODE, LINK), "130102030405060708000000000000012c0000000000000007");
     check_key(keys::xattr(INODE, b"user.a"), "140102030405060708757365722e61");
     check_key(keys::orphan(INODE), "150102030405060708");
+    check_key(keys::delegation(INODE), "160102030405060708");
     check_key(keys::slot(INODE, ChunkIndex(0x0a0b_0c0d)), "2001020304050607080a0b0c0d");
     check_key(keys::chunk(HANDLE), "211112131415161718");
     check_key(keys::garbage(HANDLE), "221112131415161718");
@@ -118,6 +120,7 @@ fn keys_come_apart_again() {
     assert_eq!(keys::parse_listed(&keys::listed(LINK)).unwrap(), LINK);
     assert_eq!(keys::parse_further_link(&keys::further_link(INODE, LINK)).unwrap(), (INODE, LINK));
     assert_eq!(keys::parse_xattr(&keys::xattr(INODE, b"user.a")).unwrap(), (INODE, Name::new(*b"user.a").unwrap()));
+    assert_eq!(keys::parse_delegation(&keys::delegation(INODE)).unwrap(), INODE);
     assert_eq!(keys::parse_slot(&keys::slot(INODE, ChunkIndex(9))).unwrap(), (INODE, ChunkIndex(9)));
     assert_eq!(keys::parse_server(&keys::server(server())).unwrap(), server());
     keys::parse_slot(&keys::inode(INODE)).expect_err("a key of another table");
@@ -196,6 +199,7 @@ fn entries() {
     check_value(Listed { name: name(), inode: InodeId(300), kind: FileKind::Symlink }, "0102ff78ac0202");
     check_value(FurtherLink, "01");
     check_value(Orphan { since: TIME }, "0103ff93ebdc03");
+    check_value(Holder(SessionId(300)), "01ac02");
     check_value(Xattr(Bytes::from_static(b"value")), "010576616c7565");
 }
 
@@ -212,7 +216,7 @@ fn chunks() {
 #[test]
 fn sessions_and_servers() {
     let client = ClientInfo { host: "h".into(), mountpoint: "/m".into(), pid: 300, version: "1".into() };
-    check_value(Session { client, opened: TIME, floor: 129 }, "010168022f6dac02013103ff93ebdc038101");
+    check_value(Session { client, opened: TIME, floor: 129, ahead: 300 }, "010168022f6dac02013103ff93ebdc038101ac02");
     check_value(
         Server { name: "one".into(), endpoint: Endpoint::Tcp { host: "h".into(), port: 7000 } },
         "01036f6e6506683a37303030",
@@ -270,6 +274,15 @@ fn ledger_entries() {
     check_value(
         Recorded(Ok(Reply::MembersConflict(view))),
         "01000998aed8a8c1e284891103ac020405000110abababababababababababababababab02",
+    );
+    check_value(Recorded(Ok(Reply::Delegated(None))), "01000a00");
+    check_value(
+        Recorded(Ok(Reply::Delegated(Some(Delegation {
+            attr: inode(Content::Fifo).attr(),
+            policy,
+            parent: LINK.parent,
+        })))),
+        "01000a01ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c8010200ac02",
     );
 }
 

@@ -11,6 +11,7 @@
 //! | `13` | further links | inode, parent, cookie | [`super::link::FurtherLink`] |
 //! | `14` | xattrs | inode, name | [`super::xattr::Xattr`] |
 //! | `15` | orphans | inode | [`super::orphan::Orphan`] |
+//! | `16` | delegations | inode | [`super::delegation::Holder`] |
 //! | `20` | slots | inode, index | [`super::slot::Slot`] |
 //! | `21` | chunks | handle | [`super::chunk::Chunk`] |
 //! | `22` | garbage | handle | [`super::garbage::Garbage`] |
@@ -36,6 +37,7 @@ const LISTING: u8 = 0x12;
 const LINKS: u8 = 0x13;
 const XATTRS: u8 = 0x14;
 const ORPHANS: u8 = 0x15;
+const DELEGATIONS: u8 = 0x16;
 const SLOTS: u8 = 0x20;
 const CHUNKS: u8 = 0x21;
 const GARBAGE: u8 = 0x22;
@@ -184,6 +186,19 @@ pub(super) fn orphans_after(after: InodeId) -> KeyRange {
 
 pub(super) fn parse_orphan(key: &[u8]) -> Result<InodeId, StoreError> {
     Parts::new(ORPHANS, key)?.u64().map(InodeId)
+}
+
+pub(super) fn delegation(directory: InodeId) -> Bytes {
+    key(DELEGATIONS, &[&directory.0.to_be_bytes()])
+}
+
+/// All delegations; see [`KeyRange::after`] to go on.
+pub(super) fn all_delegations() -> KeyRange {
+    KeyRange::under(key(DELEGATIONS, &[]))
+}
+
+pub(super) fn parse_delegation(key: &[u8]) -> Result<InodeId, StoreError> {
+    Parts::new(DELEGATIONS, key)?.u64().map(InodeId)
 }
 
 pub(super) fn slot(inode: InodeId, index: ChunkIndex) -> Bytes {

@@ -8,11 +8,13 @@
 //! that a metaserver learns anew when it starts.
 
 mod acl;
+mod ahead;
 mod change;
 pub mod check;
 pub mod chunk;
 pub mod cluster;
 pub mod counters;
+pub mod delegation;
 pub mod dentry;
 mod error;
 pub mod garbage;
@@ -52,7 +54,8 @@ pub fn apply(txn: &mut Txn<'_>, index: LogIndex, command: &Command) -> Result<Re
     {
         return Ok(result);
     }
-    let mut change = Change::new(txn.nested(), index, command.at);
+    let caller = command.origin.map(|origin| origin.op.session);
+    let mut change = Change::new(txn.nested(), index, command.at, caller);
     let result = match ops::execute(&mut change, &command.body) {
         Ok(reply) => {
             let writes = change.into_writes();
@@ -63,6 +66,7 @@ pub fn apply(txn: &mut Txn<'_>, index: LogIndex, command: &Command) -> Result<Re
         Err(NamespaceError::Store(error)) => return Err(error),
     };
     if let Some(origin) = command.origin {
+        ahead::answered(txn, command, &result)?;
         ledger::record(txn, origin, &result);
     }
     Ok(result)

@@ -6,7 +6,7 @@
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::{ChunkId, ChunkLocation};
 use cairn_proto::ids::{InodeId, ServerId};
-use cairn_proto::meta::{ChangedDir, MutationReply};
+use cairn_proto::meta::{ChangedDir, Delegation, MutationReply};
 use cairn_proto::policy::Policy;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,8 @@ pub enum Reply {
     Members(ChunkView),
     /// To `SetMembers`: somebody was faster. The chunk as it is now.
     MembersConflict(ChunkView),
+    /// To `TakeDelegation`.
+    Delegated(Option<Delegation>),
 }
 
 impl Reply {
@@ -73,6 +75,7 @@ impl Reply {
             }
             Self::Chunks(chunks) => MutationReply::Chunks(chunks.into_iter().map(&mut locate).collect()),
             Self::Policy(policy) => MutationReply::Policy(policy),
+            Self::Delegated(delegation) => MutationReply::Delegated(delegation),
             Self::Reaped { .. } | Self::Members(_) | Self::MembersConflict(_) => return None,
         })
     }

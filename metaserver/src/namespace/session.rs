@@ -16,6 +16,8 @@ pub struct Session {
     pub opened: Timestamp,
     /// Operations below this one are answered no more; the [`super::ledger`] holds none of their results.
     pub floor: u64,
+    /// Place of the last operation that was done ahead and has been applied; see [`super::ahead`].
+    pub ahead: u64,
 }
 
 impl Stored for Session {
@@ -25,6 +27,11 @@ impl Stored for Session {
 
 pub(super) fn find(read: &dyn Read, id: SessionId) -> Result<Option<Session>, StoreError> {
     load(read, &keys::session(id))
+}
+
+/// Whether there is such a session, without looking at what it is.
+pub(super) fn exists(read: &dyn Read, id: SessionId) -> Result<bool, StoreError> {
+    Ok(read.get(&keys::session(id))?.is_some())
 }
 
 pub(super) fn put(txn: &mut Txn<'_>, id: SessionId, session: &Session) {

@@ -1,4 +1,5 @@
-//! [`AdminService`]: what `cairn` commands ask.
+//! [`AdminService`]: what `cairn` commands ask. People who administer a cluster see it as its clients do: those who work ahead are
+//! asked first to tell what they did.
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ impl AdminService for AdminFace {
 
     async fn info(self, _: Context, inode: InodeId, first_chunk: u32) -> Result<InodeInfo, FsError> {
         let shared = &*self.0;
+        shared.clients.flush_all().await;
         let (found, path, xattrs) = shared.state.read(|read| {
             let found = query::get_inode(read, inode)?;
             Ok::<_, NamespaceError>((found, query::path_of(read, inode)?, query::list_xattr(read, inode)?))
@@ -46,6 +48,7 @@ impl AdminService for AdminFace {
     }
 
     async fn resolve(self, _: Context, path: Vec<Name>) -> Result<InodeId, FsError> {
+        self.0.clients.flush_all().await;
         self.0.state.read(|read| query::resolve(read, &path))
     }
 
@@ -56,6 +59,7 @@ impl AdminService for AdminFace {
         change: PolicyChange,
         recursive: bool,
     ) -> Result<Policy, FsError> {
+        self.0.clients.flush_all().await;
         let policy = self.0.set_policy(inode, change).await?;
         if recursive {
             self.0.set_policy_below(inode, change).await?;
@@ -64,6 +68,9 @@ impl AdminService for AdminFace {
     }
 
     async fn fsck(self, _: Context, data: bool, resume: Option<Vec<u8>>) -> Result<FsckPage, FsError> {
+        if resume.is_none() {
+            self.0.clients.flush_all().await;
+        }
         fsck::page(&self.0.cluster, &self.0.clients, data, resume).await
     }
 
@@ -98,9 +105,12 @@ fn chunk_info(shared: &Shared, view: ChunkView) -> ChunkInfo {
 
 impl Shared {
     async fn set_policy(&self, inode: InodeId, change: PolicyChange) -> Result<Policy, FsError> {
-        let mutation = Mutation::SetPolicy { inode, change };
-        let body = Body::Mutation { mutation, decided: Decided::Nothing };
-        match self.state.propose(Command { origin: None, at: self.state.wall(), body }).await? {
+        let propose = || {
+            let mutation = Mutation::SetPolicy { inode, change };
+            let body = Body::Mutation { mutation, decided: Decided::Nothing };
+            self.state.propose(Command { origin: None, at: self.state.wall(), body })
+        };
+        match self.clients.recalling_to_the_end(propose).await? {
             Reply::Policy(policy) => Ok(policy),
             other => {
                 tracing::error!(?other, "a change of policy was answered by something else");

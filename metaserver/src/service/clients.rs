@@ -1,5 +1,7 @@
-//! [`MetaService`]: what clients ask. Reads are answered at once from applied state; the store is in memory or close to it.
+//! [`MetaService`]: what clients ask. Reads are answered at once from applied state; the store is in memory or close to it. Only what
+//! is delegated to another client waits for that one.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use cairn_proto::attr::{Attr, FileKind};
@@ -7,18 +9,21 @@ use cairn_proto::chunk::{CHUNK_SIZE, ChunkLocation};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId, SessionId};
 use cairn_proto::meta::{
-    BadReplica, ClientInfo, DirPage, FsStat, MAX_CHUNKS_PER_CALL, MAX_RELEASE, MetaService, MutationReply,
-    NamedMutation, OpenMode, Opened, ReadDir, SessionGrant,
+    BadReplica, ClientInfo, DirPage, Events, FsStat, InodeRange, MAX_CHUNKS_PER_CALL, MAX_RELEASE, MAX_RESERVED_INODES,
+    MetaService, MutationReply, NamedMutation, OpenMode, Opened, ReadDir, SessionGrant,
 };
 use cairn_proto::name::Name;
 use tarpc::context::Context;
 
 use super::Shared;
-use super::mutate::{mutate, register_open};
-use crate::cluster::locate::locate;
+use super::batch::mutate;
+use super::mutate::register_open;
+use crate::cluster::locate::locate_for;
 use crate::cluster::reconcile::is_unsettled;
 use crate::cluster::repair::{BadCopy, Complaint};
-use crate::namespace::query;
+use crate::namespace::Outcome;
+use crate::namespace::query::{self, Viewer};
+use crate::room::Level;
 
 /// What clients talk to.
 #[derive(Clone, Debug)]
@@ -63,45 +68,51 @@ impl MetaService for MetaFace {
         finish(async move { mutate(&shared, ops, acked).await }).await
     }
 
-    async fn lookup(self, _: Context, parent: InodeId, name: Name) -> Result<Attr, FsError> {
-        self.0.state.read(|read| query::lookup(read, parent, &name))
+    async fn reserve_inodes(self, _: Context, session: SessionId, count: u32) -> Result<InodeRange, FsError> {
+        let shared = &*self.0;
+        shared.clients.heard(session)?;
+        if !(1..=MAX_RESERVED_INODES).contains(&count) {
+            return Err(FsError::InvalidArgument);
+        }
+        // What is made with them would be refused.
+        if shared.room.level() < Level::Enough {
+            return Err(FsError::NoSpace);
+        }
+        shared.state.reserve_inodes(count).await
     }
 
-    async fn get_attr(self, _: Context, inode: InodeId) -> Result<Attr, FsError> {
-        self.0.state.read(|read| query::get_attr(read, inode))
+    async fn events(self, _: Context, session: SessionId, seen: u64) -> Result<Events, FsError> {
+        self.0.clients.events(session, seen).await
     }
 
-    async fn read_link(self, _: Context, inode: InodeId) -> Result<Vec<u8>, FsError> {
-        self.0.state.read(|read| query::read_link(read, inode))
+    async fn lookup(self, _: Context, session: SessionId, parent: InodeId, name: Name) -> Result<Attr, FsError> {
+        self.0.view(session, |viewer| viewer.lookup(parent, &name)).await
     }
 
-    async fn read_dir(self, _: Context, request: ReadDir) -> Result<DirPage, FsError> {
-        self.0.state.read(|read| query::read_dir(read, request))
+    async fn get_attr(self, _: Context, session: SessionId, inode: InodeId) -> Result<Attr, FsError> {
+        self.0.view(session, |viewer| viewer.get_attr(inode)).await
     }
 
-    async fn get_xattr(self, _: Context, inode: InodeId, name: Name) -> Result<Vec<u8>, FsError> {
-        self.0.state.read(|read| query::get_xattr(read, inode, &name))
+    async fn read_link(self, _: Context, session: SessionId, inode: InodeId) -> Result<Vec<u8>, FsError> {
+        self.0.view(session, |viewer| viewer.of_inode(inode, query::read_link)).await
     }
 
-    async fn list_xattr(self, _: Context, inode: InodeId) -> Result<Vec<Name>, FsError> {
-        self.0.state.read(|read| query::list_xattr(read, inode))
+    async fn read_dir(self, _: Context, session: SessionId, request: ReadDir) -> Result<DirPage, FsError> {
+        self.0.view(session, |viewer| viewer.read_dir(request)).await
+    }
+
+    async fn get_xattr(self, _: Context, session: SessionId, inode: InodeId, name: Name) -> Result<Vec<u8>, FsError> {
+        self.0.view(session, |viewer| viewer.of_inode(inode, |read, id| query::get_xattr(read, id, &name))).await
+    }
+
+    async fn list_xattr(self, _: Context, session: SessionId, inode: InodeId) -> Result<Vec<Name>, FsError> {
+        self.0.view(session, |viewer| viewer.of_inode(inode, query::list_xattr)).await
     }
 
     async fn open(self, _: Context, session: SessionId, inode: InodeId, mode: OpenMode) -> Result<Opened, FsError> {
         let shared = &*self.0;
         shared.clients.heard(session)?;
-        let found = register_open(shared, session, inode, mode.write)?;
-        let chunks = match found.kind() {
-            FileKind::File => locate_settled(shared, inode, ChunkIndex(0), chunks_of(found.attr().size)),
-            _ => Ok(Vec::new()),
-        };
-        match chunks {
-            Ok(chunks) => Ok(Opened { attr: found.attr(), policy: found.policy, chunks }),
-            Err(error) => {
-                shared.clients.files.release(session, &[inode]);
-                Err(error)
-            }
-        }
+        shared.clients.recalling(|| ready(open_once(shared, session, inode, mode))).await
     }
 
     async fn release(self, _: Context, session: SessionId, inodes: Vec<InodeId>) -> Result<(), FsError> {
@@ -116,11 +127,13 @@ impl MetaService for MetaFace {
     async fn locate(
         self,
         _: Context,
+        session: SessionId,
         inode: InodeId,
         first: ChunkIndex,
         count: u32,
     ) -> Result<Vec<ChunkLocation>, FsError> {
-        locate_settled(&self.0, inode, first, count)
+        let shared = &*self.0;
+        shared.clients.recalling(|| ready(locate_settled(shared, session, inode, first, count))).await
     }
 
     async fn report_bad_replica(
@@ -156,6 +169,29 @@ impl MetaService for MetaFace {
     }
 }
 
+impl Shared {
+    /// Answers a question of `session`, once nobody else may know better.
+    async fn view<T>(&self, session: SessionId, question: impl Fn(Viewer<'_>) -> Outcome<T>) -> Result<T, FsError> {
+        let ask = || ready(self.state.read(|read| question(Viewer::new(read, session))));
+        self.clients.recalling(ask).await
+    }
+}
+
+fn open_once(shared: &Shared, session: SessionId, inode: InodeId, mode: OpenMode) -> Result<Opened, FsError> {
+    let found = register_open(shared, session, inode, mode.write)?;
+    let chunks = match found.kind() {
+        FileKind::File => locate_settled(shared, session, inode, ChunkIndex(0), chunks_of(found.attr().size)),
+        _ => Ok(Vec::new()),
+    };
+    match chunks {
+        Ok(chunks) => Ok(Opened { attr: found.attr(), policy: found.policy, chunks }),
+        Err(error) => {
+            shared.clients.files.release(session, &[inode]);
+            Err(error)
+        }
+    }
+}
+
 /// How many of the first chunks of a file of `size` bytes to name to whoever opens it.
 fn chunks_of(size: u64) -> u32 {
     // An empty file may have its first one ahead.
@@ -165,11 +201,12 @@ fn chunks_of(size: u64) -> u32 {
 /// The chunks of a part of a file. `ChunkBusy` where one of them is still in the state in which a writer that vanished left it.
 fn locate_settled(
     shared: &Shared,
+    session: SessionId,
     inode: InodeId,
     first: ChunkIndex,
     count: u32,
 ) -> Result<Vec<ChunkLocation>, FsError> {
-    let chunks = locate(&shared.cluster, inode, first, count)?;
+    let chunks = locate_for(&shared.cluster, session, inode, first, count)?;
     if shared.clients.files.is_abandoned(inode)
         && let Some(unsettled) = chunks.iter().find(|chunk| is_unsettled(&shared.cluster, chunk))
     {

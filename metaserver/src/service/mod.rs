@@ -1,6 +1,7 @@
 //! The wire's face of the metaserver: one type for each service, all thin. What they decide is elsewhere.
 
 mod admin;
+mod batch;
 mod chunkservers;
 mod clients;
 mod mutate;

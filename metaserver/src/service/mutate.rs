@@ -1,57 +1,45 @@
 //! Changes: decided here, done by the log.
-
-use std::sync::Arc;
+//!
+//! What a client has done already, under a delegation, comes with the time and the number of the inode that it chose ([`Ahead`]);
+//! otherwise they are chosen here. Nothing of that kind is refused for good here: it has to take its turn in the log, or those behind it
+//! would never have theirs.
 
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkIndex, InodeId, SessionId};
-use cairn_proto::meta::{MAX_BATCH_OPS, Mutation, MutationReply, NamedMutation, NewNode};
-use futures::StreamExt;
-use futures::stream::FuturesOrdered;
+use cairn_proto::meta::{Ahead, Mutation, MutationReply, NamedMutation, NewNode};
+use cairn_proto::time::Timestamp;
 
 use super::Shared;
 use crate::cluster::locate::locate;
 use crate::cluster::replace::{FailedWrite, replace_failed};
 use crate::command::{Body, Command, Decided, Origin, Placement};
-use crate::namespace::{NamespaceError, Reply, query};
+use crate::namespace::query::{self, Viewer};
+use crate::namespace::{NamespaceError, Reply};
+use crate::room::Level;
 
-type OpResult = Result<MutationReply, FsError>;
+pub(super) type OpResult = Result<MutationReply, FsError>;
 
-/// Does a batch, in order. Those that only the log decides are under way together; the log keeps their order.
-pub(super) async fn mutate(
-    shared: &Arc<Shared>,
-    ops: Vec<NamedMutation>,
-    acked: u64,
-) -> Result<Vec<OpResult>, FsError> {
-    let Some(session) = ops.first().map(|op| op.op.session) else { return Ok(Vec::new()) };
-    if ops.len() > MAX_BATCH_OPS || ops.iter().any(|op| op.op.session != session) {
-        return Err(FsError::InvalidArgument);
-    }
-    shared.clients.heard(session)?;
-    let mut results = Vec::with_capacity(ops.len());
-    let mut under_way = FuturesOrdered::new();
-    for op in ops {
-        if depends_on_earlier(&op.mutation) {
-            while let Some(result) = under_way.next().await {
-                results.push(result);
-            }
-        }
-        under_way.push_back(one(shared, op, acked));
-    }
-    while let Some(result) = under_way.next().await {
-        results.push(result);
-    }
-    Ok(results)
+/// Who asks, and when what is asked for happened or happens.
+#[derive(Clone, Copy)]
+struct Asked {
+    origin: Origin,
+    at: Timestamp,
 }
 
 /// Whether deciding it looks at what earlier ones of its batch may change.
-fn depends_on_earlier(mutation: &Mutation) -> bool {
+pub(super) fn depends_on_earlier(mutation: &Mutation) -> bool {
     matches!(mutation, Mutation::AllocateChunks { .. } | Mutation::ReplaceFailed { .. })
 }
 
-async fn one(shared: &Shared, op: NamedMutation, acked: u64) -> OpResult {
-    let NamedMutation { op, mutation } = op;
-    shared.room.admit(&mutation)?;
+/// Does one of a batch. It is proposed when this is first polled, unless it depends on earlier ones.
+pub(super) async fn one(shared: &Shared, op: &NamedMutation, acked: u64) -> OpResult {
+    let NamedMutation { op, mutation, ahead } = op.clone();
     let origin = Origin { op, acked };
+    if let Some(ahead) = ahead {
+        return one_ahead(shared, origin, mutation, ahead).await;
+    }
+    shared.room.admit(&mutation)?;
+    let asked = Asked { origin, at: shared.state.wall() };
     match mutation {
         Mutation::ReplaceFailed { inode, index, handle, version, failed } => {
             let report = FailedWrite { inode, index, handle, version, failed };
@@ -60,22 +48,58 @@ async fn one(shared: &Shared, op: NamedMutation, acked: u64) -> OpResult {
         }
         Mutation::AllocateChunks { inode, first, count } => {
             let decided = Decided::Chunks(place_missing(shared, inode, first, count)?);
-            shared.propose(origin, mutation, decided).await?;
+            shared.propose(asked, mutation, decided).await?;
             // Not the reply itself: to a retry it would be the one of the first time.
             Ok(MutationReply::Chunks(locate(&shared.cluster, inode, first, count)?))
         }
-        Mutation::Create { open: true, node: NewNode::File, .. } => create_open(shared, origin, mutation).await,
+        Mutation::Create { open: true, node: NewNode::File, .. } => {
+            let new = shared.state.next_inode();
+            create_open(shared, asked, mutation, new, Decided::Inode(new)).await
+        }
         Mutation::Create { .. } => {
             let decided = Decided::Inode(shared.state.next_inode());
-            to_wire(shared.propose(origin, mutation, decided).await?)
+            to_wire(shared.propose(asked, mutation, decided).await?)
         }
-        _ => to_wire(shared.propose(origin, mutation, Decided::Nothing).await?),
+        Mutation::TakeDelegation { inode, .. } if shared.clients.recalls.is_resting(inode, shared.clients.now()) => {
+            Ok(MutationReply::Delegated(None))
+        }
+        _ => to_wire(shared.propose(asked, mutation, Decided::Nothing).await?),
     }
 }
 
 impl Shared {
-    async fn propose(&self, origin: Origin, mutation: Mutation, decided: Decided) -> Result<Reply, FsError> {
-        self.state.propose(Command::mutation(origin, self.state.wall(), mutation, decided)).await
+    async fn propose(&self, asked: Asked, mutation: Mutation, decided: Decided) -> Result<Reply, FsError> {
+        let may_end = may_end_delegation(&mutation);
+        let reply = self.state.propose(Command::mutation(asked.origin, asked.at, mutation, decided)).await?;
+        if may_end {
+            self.clients.recalls.ended();
+        }
+        Ok(reply)
+    }
+}
+
+/// By being what it is, or by removing a directory.
+fn may_end_delegation(mutation: &Mutation) -> bool {
+    matches!(mutation, Mutation::ReturnDelegation { .. } | Mutation::Rmdir { .. } | Mutation::Rename { .. })
+}
+
+/// What a client has done already. It may use the reserve that is kept for getting out of a full disk: it is bounded, and programs
+/// have been told that it is done.
+async fn one_ahead(shared: &Shared, origin: Origin, mutation: Mutation, ahead: Ahead) -> OpResult {
+    if shared.room.level() < Level::Low {
+        return Err(FsError::NoSpace);
+    }
+    // Nobody can have done that alone.
+    if depends_on_earlier(&mutation) {
+        return Err(FsError::InvalidArgument);
+    }
+    let asked = Asked { origin, at: ahead.at };
+    let decided = Decided::Ahead { position: ahead.position, inode: ahead.inode };
+    match (&mutation, ahead.inode) {
+        (Mutation::Create { open: true, node: NewNode::File, .. }, Some(new)) => {
+            create_open(shared, asked, mutation, new, decided).await
+        }
+        _ => to_wire(shared.propose(asked, mutation, decided).await?),
     }
 }
 
@@ -105,31 +129,32 @@ fn place_new(shared: &Shared, copies: u8, index: ChunkIndex) -> Result<Placement
 }
 
 /// A create that opens. The new inode is registered as open before it exists, so that nobody can reap it in between.
-async fn create_open(shared: &Shared, origin: Origin, mutation: Mutation) -> OpResult {
-    let session = origin.op.session;
-    let new = shared.state.next_inode();
-    shared.clients.files.open(session, new, true)?;
-    let ahead = first_chunk_ahead(shared, &mutation, new);
+async fn create_open(shared: &Shared, asked: Asked, mutation: Mutation, new: InodeId, decided: Decided) -> OpResult {
+    let (session, files) = (asked.origin.op.session, &shared.clients.files);
+    // A client that chose the number comes with the same one when it tries again, and its first try has registered it. Where it cannot
+    // be registered, the log says why.
+    let registers = !files.is_open(session, new) && files.open(session, new, true).is_ok();
+    let chunk = first_chunk_ahead(shared, &mutation, new);
     // In this order in the log, and by one sync.
-    let (result, ()) = tokio::join!(shared.propose(origin, mutation, Decided::Inode(new)), ahead);
-    match &result {
-        Ok(Reply::Entry { attr, .. }) if attr.inode == new => {
-            let mut reply = to_wire(result?)?;
-            if let MutationReply::Entry { chunks, .. } = &mut reply {
-                *chunks = locate(&shared.cluster, new, ChunkIndex(0), 1).unwrap_or_default();
-            }
-            return Ok(reply);
-        }
-        _ => shared.clients.files.release(session, &[new]),
+    let (result, ()) = tokio::join!(shared.propose(asked, mutation, decided), chunk);
+    let is_made = matches!(&result, Ok(Reply::Entry { attr, .. }) if attr.inode == new);
+    if registers && !is_made {
+        files.release(session, &[new]);
     }
     let reply = result?;
     if let Reply::Entry { attr, created, .. } = &reply {
         // An entry that was there before; or, to a retry, the one that its first try made and registered.
-        if !(*created && shared.clients.files.is_open(session, attr.inode)) {
+        if !(*created && files.is_open(session, attr.inode)) {
             register_open(shared, session, attr.inode, true)?;
         }
     }
-    to_wire(reply)
+    let mut reply = to_wire(reply)?;
+    if let MutationReply::Entry { chunks, .. } = &mut reply
+        && is_made
+    {
+        *chunks = locate(&shared.cluster, new, ChunkIndex(0), 1).unwrap_or_default();
+    }
+    Ok(reply)
 }
 
 /// Makes the first chunk of a file that is being created: whoever creates a file writes to it, and need not ask again. Where that
@@ -159,7 +184,7 @@ fn place_first(shared: &Shared, parent: InodeId) -> Result<Placement, FsError> {
     place_new(shared, policy.copies, ChunkIndex(0))
 }
 
-/// Registers an open of an inode, and makes sure that it exists: in this order, see [`crate::session::open_files`].
+/// Registers an open of an inode, and makes sure that it exists and is nobody else's: in this order, see [`crate::session::open_files`].
 pub(super) fn register_open(
     shared: &Shared,
     session: SessionId,
@@ -167,7 +192,7 @@ pub(super) fn register_open(
     write: bool,
 ) -> Result<crate::namespace::inode::Inode, FsError> {
     shared.clients.files.open(session, inode, write)?;
-    let found = shared.state.read(|read| query::get_inode(read, inode));
+    let found = shared.state.read(|read| Viewer::new(read, session).get_inode(inode));
     if found.is_err() {
         shared.clients.files.release(session, &[inode]);
     }

@@ -1,12 +1,15 @@
-//! Sessions of clients: who is there, what they hold open, and what follows from that.
+//! Sessions of clients: who is there, what they hold open, what they are asked to do, and what follows from that.
 //!
 //! A session is opened and closed by commands, so it outlives this process; everything else about it is in memory, and a client
-//! brings it along when it takes its session up again. [`Clients`] is both together. Leases and file locks will live here too: they
-//! belong to sessions, are granted and recalled in memory, and die with them.
+//! brings it along when it takes its session up again. [`Clients`] is both together. Delegations of directories belong to sessions and
+//! end with them, but stand in the namespace ([`crate::namespace::delegation`]); here is how they are recalled. Leases and file locks
+//! will live here too.
 
+pub mod events;
 pub mod expiry;
 pub mod open_files;
 pub mod reaper;
+pub mod recalls;
 pub mod table;
 
 use std::sync::Arc;
@@ -14,33 +17,55 @@ use std::time::Duration;
 
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{InodeId, SessionId};
-use cairn_proto::meta::ClientInfo;
+use cairn_proto::meta::{ClientInfo, Events};
 use cairn_runtime::clock::Clock;
+use tokio_util::sync::CancellationToken;
 
 use crate::Moment;
 use crate::command::Internal;
 use crate::namespace::query;
 use crate::state::State;
+use events::EventQueues;
 use open_files::OpenFiles;
+use recalls::Recalls;
 use table::Sessions;
+
+/// A call that asks for events is answered after this, if there are none.
+const LONGEST_POLL: Duration = Duration::from_secs(4);
+/// Calls for events in a term at least: each is a sign of life.
+const POLLS_PER_TERM: u32 = 4;
 
 /// The clients of this metaserver.
 #[derive(Debug)]
 pub struct Clients {
     pub sessions: Sessions,
     pub files: OpenFiles,
+    pub recalls: Recalls,
+    events: EventQueues,
     state: Arc<State>,
     clock: Arc<dyn Clock>,
+    /// Once cancelled nobody waits for clients any more: what they would do cannot come in.
+    stopping: CancellationToken,
 }
 
 impl Clients {
     /// Takes up the sessions of the state machine: each has a term to show itself.
-    pub fn new(state: Arc<State>, clock: Arc<dyn Clock>, term: Duration) -> Result<Self, FsError> {
+    pub fn new(
+        state: Arc<State>,
+        clock: Arc<dyn Clock>,
+        term: Duration,
+        stopping: CancellationToken,
+    ) -> Result<Self, FsError> {
         let stored = state.read(query::sessions)?;
         let files = OpenFiles::default();
-        stored.iter().for_each(|(id, _)| files.admit(*id));
+        let events = EventQueues::new(rand::random());
+        for (id, _) in &stored {
+            files.admit(*id);
+            events.admit(*id);
+        }
         let stored = stored.into_iter().map(|(id, session)| (id, session.client)).collect();
-        Ok(Self { sessions: Sessions::new(term, stored, clock.monotonic()), files, state, clock })
+        let sessions = Sessions::new(term, stored, clock.monotonic());
+        Ok(Self { sessions, files, recalls: Recalls::default(), events, state, clock, stopping })
     }
 
     pub fn now(&self) -> Moment {
@@ -52,6 +77,7 @@ impl Clients {
         let session = self.state.next_session();
         self.state.internal(Internal::OpenSession { session, client: client.clone() }).await?;
         self.files.admit(session);
+        self.events.admit(session);
         tracing::info!(%session, host = client.host, mountpoint = client.mountpoint, "session opened");
         self.sessions.opened(session, client, self.now());
         Ok(session)
@@ -70,6 +96,18 @@ impl Clients {
         self.sessions.heard(session, self.now())
     }
 
+    /// What a session is asked to do, once there is something. A sign of life.
+    pub async fn events(&self, session: SessionId, seen: u64) -> Result<Events, FsError> {
+        self.heard(session)?;
+        let limit = LONGEST_POLL.min(self.sessions.term() / POLLS_PER_TERM);
+        self.unless_stopping(self.events.wait(session, seen, self.now(), limit)).await?
+    }
+
+    /// Waits for something that clients bring about; `NotReady` where this metaserver stops first.
+    async fn unless_stopping<T>(&self, waiting: impl Future<Output = T>) -> Result<T, FsError> {
+        self.stopping.run_until_cancelled(waiting).await.ok_or(FsError::NotReady)
+    }
+
     /// Ends a session in good order.
     pub async fn close(&self, session: SessionId) -> Result<(), FsError> {
         if !self.sessions.begin_close(session) {
@@ -85,6 +123,8 @@ impl Clients {
             Err(error) => return Err(error),
         }
         self.files.drop_session(session);
+        self.events.drop_session(session);
+        self.recalls.ended();
         self.sessions.closed(session);
         Ok(())
     }

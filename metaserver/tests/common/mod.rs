@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use cairn_metaserver::{Metaserver, MetaserverConfig, StartError};
 use cairn_proto::admin::AdminServiceClient;
-use cairn_proto::attr::Credentials;
+use cairn_proto::attr::{Attr, Credentials};
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::cluster::ClusterServiceClient;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkIndex, InodeId, OpId, SessionId};
-use cairn_proto::meta::{ClientInfo, MetaServiceClient, Mutation, MutationReply, NamedMutation, NewNode};
+use cairn_proto::meta::{Ahead, ClientInfo, MetaServiceClient, Mutation, MutationReply, NamedMutation, NewNode};
 use cairn_proto::name::Name;
 use cairn_proto::transport::{ConnectOptions, Endpoint, PeerKind, Reconnecting, Service};
 use tarpc::context::{self, Context};
@@ -90,14 +90,28 @@ impl Client {
     }
 
     pub fn name_op(&mut self, mutation: Mutation) -> NamedMutation {
+        self.name_ahead(mutation, None)
+    }
+
+    /// Names an operation that was done already, where `ahead` says how.
+    pub fn name_ahead(&mut self, mutation: Mutation, ahead: Option<Ahead>) -> NamedMutation {
         self.seq += 1;
-        NamedMutation { op: OpId { session: self.session, seq: self.seq }, mutation }
+        NamedMutation { op: OpId { session: self.session, seq: self.seq }, mutation, ahead }
     }
 
     pub async fn repeat(&self, op: NamedMutation) -> Result<MutationReply, FsError> {
         let mut results = self.meta.mutate(ctx(), vec![op], 0).await.unwrap()?;
         assert_eq!(results.len(), 1);
         results.remove(0)
+    }
+
+    /// Sends a batch; answers the results.
+    pub async fn send(&self, ops: Vec<NamedMutation>) -> Vec<Result<MutationReply, FsError>> {
+        self.meta.mutate(ctx(), ops, 0).await.unwrap().unwrap()
+    }
+
+    pub async fn lookup(&self, parent: InodeId, entry: &str) -> Result<Attr, FsError> {
+        self.meta.lookup(ctx(), self.session, parent, name(entry)).await.unwrap()
     }
 
     pub async fn mutate(&mut self, mutation: Mutation) -> Result<MutationReply, FsError> {

@@ -6,6 +6,7 @@
 mod acl;
 mod attrs;
 mod chunks;
+mod delegations;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use cairn_metaserver::command::{Body, Command, Decided, Internal};
 use cairn_metaserver::namespace::Reply;
 use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::error::FsError;
-use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, LogIndex, ServerId};
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, LogIndex, ServerId, SessionId};
 use cairn_proto::meta::Mutation;
 use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
@@ -26,6 +27,9 @@ pub type Answer = Result<Reply, FsError>;
 pub struct Model {
     pub nodes: BTreeMap<InodeId, Node>,
     pub garbage: BTreeMap<ChunkHandle, (ChunkVersion, Vec<ServerId>)>,
+    pub delegated: BTreeMap<InodeId, SessionId>,
+    /// How many operations each session has done ahead.
+    pub ahead: BTreeMap<SessionId, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,19 +66,29 @@ pub struct Piece {
 impl Model {
     pub fn new(mode: u32, uid: u32, gid: u32, policy: Policy, at: Timestamp) -> Self {
         let root = Node { mode, uid, gid, ..Node::new(FileKind::Directory, policy, at) };
-        Self { nodes: BTreeMap::from([(InodeId::ROOT, root)]), garbage: BTreeMap::new() }
+        let nodes = BTreeMap::from([(InodeId::ROOT, root)]);
+        Self { nodes, garbage: BTreeMap::new(), delegated: BTreeMap::new(), ahead: BTreeMap::new() }
     }
 
+    /// Does what [has its turn](Self::out_of_turn), and nothing is [in the way](Self::in_the_way) of.
     pub fn apply(&mut self, command: &Command) -> Answer {
         match &command.body {
-            Body::Mutation { mutation, decided } => self.mutate(command.at, mutation, decided),
+            Body::Mutation { mutation, decided } => {
+                let caller = command.origin.expect("all mutations here are a client's").op.session;
+                let answer = self.mutate(caller, command.at, mutation, decided);
+                self.forget_removed();
+                if let (Decided::Ahead { position, .. }, false) = (decided, answer == Err(FsError::NotReady)) {
+                    self.ahead.insert(caller, *position);
+                }
+                answer
+            }
             Body::Internal(internal) => self.internal(internal),
         }
     }
 
-    fn mutate(&mut self, at: Timestamp, mutation: &Mutation, decided: &Decided) -> Answer {
+    fn mutate(&mut self, caller: SessionId, at: Timestamp, mutation: &Mutation, decided: &Decided) -> Answer {
         match mutation {
-            Mutation::Create { .. } => self.create(at, mutation, decided),
+            Mutation::Create { .. } => self.create(caller, at, mutation, decided),
             Mutation::Link { inode, parent, name } => self.link(at, *inode, *parent, name),
             Mutation::Unlink { parent, name } => self.unlink(at, *parent, name),
             Mutation::Rmdir { parent, name } => self.rmdir(at, *parent, name),
@@ -98,6 +112,8 @@ impl Model {
             }
             Mutation::SetPolicy { inode, change } => self.set_policy(at, *inode, *change),
             Mutation::TouchAtime { inode, atime } => self.touch_atime(*inode, *atime),
+            Mutation::TakeDelegation { inode, max_entries } => self.take_delegation(caller, *inode, *max_entries),
+            Mutation::ReturnDelegation { inode } => self.return_delegation(caller, *inode),
         }
     }
 
@@ -122,6 +138,8 @@ impl Model {
                 self.set_members(*handle, *expect, *next, members)
             }
             Internal::CreateCluster { .. } => Err(FsError::Exists),
+            Internal::OpenSession { .. } => Ok(Reply::Done),
+            Internal::CloseSession { session } => self.close_session(*session),
             other => unreachable!("not generated: {other:?}"),
         }
     }

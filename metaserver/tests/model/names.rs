@@ -4,7 +4,7 @@ use cairn_metaserver::command::Decided;
 use cairn_metaserver::namespace::Reply;
 use cairn_proto::attr::FileKind;
 use cairn_proto::error::FsError;
-use cairn_proto::ids::{InodeId, LogIndex};
+use cairn_proto::ids::{InodeId, LogIndex, SessionId};
 use cairn_proto::meta::{ChangedDir, Mutation, NewNode, RenameMode};
 use cairn_proto::name::Name;
 use cairn_proto::time::Timestamp;
@@ -15,7 +15,13 @@ use super::{Answer, Model, Node};
 type Place<'a> = (InodeId, &'a Name);
 
 impl Model {
-    pub(super) fn create(&mut self, at: Timestamp, mutation: &Mutation, decided: &Decided) -> Answer {
+    pub(super) fn create(
+        &mut self,
+        caller: SessionId,
+        at: Timestamp,
+        mutation: &Mutation,
+        decided: &Decided,
+    ) -> Answer {
         let Mutation::Create { parent, name, node, mode, umask, owner, exclusive, .. } = mutation else {
             unreachable!("called for creates");
         };
@@ -40,11 +46,13 @@ impl Model {
                 _ => Err(FsError::Exists),
             };
         }
-        let Decided::Inode(id) = *decided else {
-            return Err(FsError::NotReady);
+        let (id, ahead) = match *decided {
+            Decided::Inode(id) => (id, false),
+            Decided::Ahead { inode: Some(id), .. } => (id, true),
+            _ => return Err(FsError::NotReady),
         };
         if self.nodes.contains_key(&id) {
-            return Err(FsError::NotReady);
+            return Err(if ahead { FsError::InvalidArgument } else { FsError::NotReady });
         }
         let mut new = Node { uid: owner.uid, gid: owner.gid, ..blank(node, parent_node, at) };
         new.mode = mode & 0o7777;
@@ -68,6 +76,9 @@ impl Model {
                     new.xattrs.insert(acl_name("default"), default.to_bytes());
                 }
             }
+        }
+        if ahead && new.kind == FileKind::Directory && self.delegated.get(parent) == Some(&caller) {
+            self.delegated.insert(id, caller);
         }
         self.nodes.insert(id, new);
         self.enter(at, *parent, name, id);

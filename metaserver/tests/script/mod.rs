@@ -7,16 +7,18 @@ use std::collections::BTreeMap;
 use cairn_metaserver::command::{Command, Decided, Internal, Origin, Placement};
 use cairn_proto::attr::{Credentials, FileKind};
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, OpId, ServerId, SessionId};
-use cairn_proto::meta::{ChunkExtent, Mutation};
+use cairn_proto::meta::{ChunkExtent, ClientInfo, Mutation};
 use cairn_proto::name::Name;
 use cairn_proto::policy::PolicyChange;
 use cairn_proto::time::Timestamp;
 use uuid::Uuid;
 
 use crate::model::Model;
-pub use steps::{Step, steps};
+use steps::Place;
+pub use steps::{Step, Turn, steps};
 
-pub const SESSION: SessionId = SessionId(1);
+/// Sessions at a time, at most.
+const MAX_SESSIONS: usize = 3;
 
 /// Turns steps into commands, as a leader would.
 pub struct Proposer {
@@ -24,7 +26,9 @@ pub struct Proposer {
     pub ever: Vec<InodeId>,
     /// Every chunk ever placed.
     chunks: Vec<(InodeId, ChunkIndex, ChunkHandle)>,
-    seq: u64,
+    /// Those that are open, and each one's last operation. Never empty.
+    sessions: Vec<(SessionId, u64)>,
+    next_session: SessionId,
 }
 
 /// A loose reference: turned into something that is there, or, now and then, is not.
@@ -55,20 +59,64 @@ fn members(set: u8) -> Vec<ServerId> {
     (0..=set % 3).map(|n| server(n + set / 3)).collect()
 }
 
+/// As decided by a client that has done `done` operations ahead, where one alone can decide it.
+fn ahead(decided: Decided, done: u64, place: Place) -> Decided {
+    let position = match place {
+        Place::Next => done + 1,
+        Place::Early => done + 2,
+        Place::Again => done,
+    };
+    match decided {
+        Decided::Nothing => Decided::Ahead { position, inode: None },
+        Decided::Inode(inode) => Decided::Ahead { position, inode: Some(inode) },
+        other => other,
+    }
+}
+
+fn open_session(session: SessionId) -> Internal {
+    let client = ClientInfo { host: "h".into(), mountpoint: "/m".into(), pid: 1, version: "1".into() };
+    Internal::OpenSession { session, client }
+}
+
 impl Proposer {
     pub fn new() -> Self {
-        Self { ever: vec![InodeId::ROOT], chunks: Vec::new(), seq: 0 }
+        let first = SessionId(1);
+        let (sessions, next_session) = (vec![(first, 0)], SessionId(first.0 + 1));
+        Self { ever: vec![InodeId::ROOT], chunks: Vec::new(), sessions, next_session }
     }
 
-    /// The command for `step` in the world of `model`.
-    pub fn propose(&mut self, step: &Step, model: &Model, at: Timestamp) -> Command {
-        let (mutation, decided) = match self.turn(step, model) {
+    /// The first session, which a world is begun with.
+    pub fn first_session(&self) -> Internal {
+        open_session(self.sessions[0].0)
+    }
+
+    /// The command for `turn` in the world of `model`.
+    pub fn propose(&mut self, turn: &Turn, model: &Model, at: Timestamp) -> Command {
+        let (mutation, decided) = match self.turn(&turn.step, model) {
             Ok(mutation) => mutation,
             Err(internal) => return Command::internal(at, internal),
         };
-        self.seq += 1;
-        let origin = Origin { op: OpId { session: SESSION, seq: self.seq }, acked: self.seq.saturating_sub(3).max(1) };
+        let which = usize::from(turn.session) % self.sessions.len();
+        let (session, seq) = &mut self.sessions[which];
+        *seq += 1;
+        let origin = Origin { op: OpId { session: *session, seq: *seq }, acked: seq.saturating_sub(3).max(1) };
+        let decided = match turn.ahead {
+            Some(place) => ahead(decided, model.ahead.get(session).copied().unwrap_or(0), place),
+            None => decided,
+        };
         Command::mutation(origin, at, mutation, decided)
+    }
+
+    /// A session is opened, or where there are enough, one is closed.
+    fn come_or_go(&mut self, which: u8) -> Internal {
+        if self.sessions.len() == MAX_SESSIONS {
+            let (session, _) = self.sessions.remove(usize::from(which) % MAX_SESSIONS);
+            return Internal::CloseSession { session };
+        }
+        let session = self.next_session;
+        self.next_session = SessionId(session.0 + 1);
+        self.sessions.push((session, 0));
+        open_session(session)
     }
 
     fn turn(&mut self, step: &Step, model: &Model) -> Result<(Mutation, Decided), Internal> {
@@ -161,6 +209,11 @@ impl Proposer {
                 }
                 None => Err(Internal::Reap { inodes: Vec::new() }),
             },
+            Step::Take { directory: pick, max_entries } => {
+                plain(Mutation::TakeDelegation { inode: directory(pick), max_entries })
+            }
+            Step::Return { directory: pick } => plain(Mutation::ReturnDelegation { inode: directory(pick) }),
+            Step::ComeOrGo { session } => Err(self.come_or_go(session)),
             Step::Reap { inode } => Err(Internal::Reap { inodes: vec![any(inode)] }),
             Step::ReapAll => Err(Internal::Reap { inodes: model.orphans().into_iter().collect() }),
             Step::DropGarbage { chunk } => Err(Internal::DropGarbage {

@@ -11,6 +11,23 @@ use proptest::sample::select;
 
 use super::Pick;
 
+/// A step, and which of the sessions takes it.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    pub session: u8,
+    pub ahead: Option<Place>,
+    pub step: Step,
+}
+
+/// Which place an operation that was done ahead claims to have.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    Next,
+    /// One before it is missing.
+    Early,
+    Again,
+}
+
 #[derive(Clone, Debug)]
 pub enum Step {
     Create { parent: Pick, name: u8, node: NewNode, mode: u16, umask: u16, owner: u8, exclusive: bool },
@@ -32,11 +49,22 @@ pub enum Step {
     Reap { inode: Pick },
     ReapAll,
     DropGarbage { chunk: Pick },
+    Take { directory: Pick, max_entries: u64 },
+    Return { directory: Pick },
+    ComeOrGo { session: u8 },
 }
 
 /// Sequences of at most `most` steps.
-pub fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), 1..most)
+pub fn steps(most: usize) -> impl Strategy<Value = Vec<Turn>> {
+    prop::collection::vec(turn(), 1..most)
+}
+
+/// Mostly the same session's, so that most of what it has is not in the way.
+fn turn() -> impl Strategy<Value = Turn> {
+    let place = prop_oneof![8 => Just(Place::Next), 1 => Just(Place::Early), 1 => Just(Place::Again)];
+    let ahead = prop::option::weighted(0.4, place);
+    let session = prop_oneof![4 => Just(0u8), 1 => any::<u8>()];
+    (session, ahead, step()).prop_map(|(session, ahead, step)| Turn { session, ahead, step })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -45,16 +73,24 @@ fn step() -> impl Strategy<Value = Step> {
         3 => attributes(),
         3 => xattrs(),
         4 => chunks(),
+        3 => delegations(),
+    ]
+}
+
+fn delegations() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (pick(), 0..6u64).prop_map(|(directory, max_entries)| Step::Take { directory, max_entries }),
+        5 => pick().prop_map(|directory| Step::Return { directory }),
+        1 => any::<u8>().prop_map(|session| Step::ComeOrGo { session }),
     ]
 }
 
 fn names() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (pick(), any::<u8>(), node(), mode(), select(vec![0, 0o022, 0o077, 0o777]), 0..3u8, any::<bool>()).prop_map(
-            |(parent, name, node, mode, umask, owner, exclusive)| {
+        6 => (pick(), any::<u8>(), node(), mode(), select(vec![0, 0o022, 0o077, 0o777]), 0..3u8, any::<bool>())
+            .prop_map(|(parent, name, node, mode, umask, owner, exclusive)| {
                 Step::Create { parent, name, node, mode, umask, owner, exclusive }
-            }
-        ),
+            }),
         2 => (pick(), pick(), any::<u8>()).prop_map(|(inode, parent, name)| Step::Link { inode, parent, name }),
         2 => (pick(), any::<u8>()).prop_map(|(parent, name)| Step::Unlink { parent, name }),
         1 => (pick(), any::<u8>()).prop_map(|(parent, name)| Step::Rmdir { parent, name }),

@@ -2,20 +2,20 @@
 
 mod observe;
 
-use cairn_metaserver::command::{Command, Internal};
+use cairn_metaserver::command::{Body, Command, Internal};
 use cairn_metaserver::namespace::{Reply, apply};
 use cairn_metaserver::store::{Keyspace, Store, Txn, WriteSet};
 use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ClusterId, InodeId, LogIndex};
-use cairn_proto::meta::{ChangedDir, ClientInfo};
+use cairn_proto::meta::{ChangedDir, Delegation, Mutation};
 use cairn_proto::policy::{Durability, Policy};
 use cairn_proto::time::Timestamp;
 use uuid::Uuid;
 
 use crate::listing::Listing;
 use crate::model::Model;
-use crate::script::{Proposer, SESSION, Step};
+use crate::script::{Proposer, Turn};
 use observe::Observed;
 
 pub struct World<S> {
@@ -29,6 +29,9 @@ pub struct World<S> {
 
 const POLICY: Policy = Policy { copies: 2, durability: Durability::Fsync };
 
+/// No script uses so many numbers.
+const RESERVED: InodeId = InodeId(1 << 20);
+
 impl<S: Store> World<S> {
     pub fn new(store: S) -> Self {
         let at = Timestamp { secs: 0, nanos: 0 };
@@ -41,11 +44,11 @@ impl<S: Store> World<S> {
             proposer: Proposer::new(),
             observed: Observed::default(),
         };
-        let client = ClientInfo { host: "h".into(), mountpoint: "/m".into(), pid: 1, version: "1".into() };
         let cluster = ClusterId(Uuid::nil());
         for internal in [
             Internal::CreateCluster { cluster, mode: 0o755, uid: 0, gid: 0, policy: POLICY },
-            Internal::OpenSession { session: SESSION, client },
+            world.proposer.first_session(),
+            Internal::ReserveInodes { upto: RESERVED },
         ] {
             assert_eq!(world.commit(Command::internal(at, internal)), Ok(Reply::Done));
         }
@@ -53,13 +56,29 @@ impl<S: Store> World<S> {
         world
     }
 
-    pub fn step(&mut self, step: &Step) {
+    pub fn step(&mut self, turn: &Turn) {
         let at = Timestamp { secs: self.log.len() as i64, nanos: 7 };
-        let command = self.proposer.propose(step, &self.model, at);
-        let expected = self.model.apply(&command);
-        let answer = self.commit(command.clone());
-        assert_eq!(answer.map(without_change), expected, "{command:?}");
-        self.observe();
+        let command = self.proposer.propose(turn, &self.model, at);
+        let in_the_way = self.model.in_the_way(&command);
+        if let Some(refusal) = self.model.out_of_turn(&command) {
+            assert_eq!(self.commit(command.clone()), Err(refusal), "{command:?}");
+        } else if in_the_way.is_empty() {
+            let expected = self.model.apply(&command);
+            let answer = self.commit(command.clone());
+            assert_eq!(answer.map(without_change), expected, "{command:?}");
+        } else {
+            match self.commit(command.clone()) {
+                Err(FsError::Delegated(directory)) if in_the_way.contains(&directory) => {}
+                other => panic!("{command:?} is answered {other:?}, with {in_the_way:?} delegated to others"),
+            }
+        }
+        let before = self.observe();
+        if let Body::Mutation {
+            mutation: Mutation::TakeDelegation { .. } | Mutation::ReturnDelegation { .. }, ..
+        } = command.body
+        {
+            assert_eq!(self.observed, before, "a delegation shows: {command:?}");
+        }
         self.listing.changed(&self.model);
         if self.listing.go_on(&self.store) {
             let directories = self.model.nodes.iter().filter(|(_, node)| node.kind == FileKind::Directory);
@@ -95,11 +114,12 @@ impl<S: Store> World<S> {
     }
 
     /// All that can be seen is as in the model, and changes of it show in `changed_at`.
-    fn observe(&mut self) {
+    /// Answers how it was before.
+    fn observe(&mut self) -> Observed {
         let observed = Observed::new(&self.store, &self.proposer.ever);
         observed.compare(&self.model, &self.store);
         observed.check_changes(&self.observed, LogIndex(self.log.len() as u64));
-        self.observed = observed;
+        std::mem::replace(&mut self.observed, observed)
     }
 }
 
@@ -136,6 +156,9 @@ fn without_change(reply: Reply) -> Reply {
             old_parent: dir(old_parent),
             new_parent: dir(new_parent),
         },
+        Reply::Delegated(Some(delegation)) => {
+            Reply::Delegated(Some(Delegation { attr: plain(delegation.attr), ..delegation }))
+        }
         other => other,
     }
 }

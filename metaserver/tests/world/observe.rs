@@ -17,7 +17,7 @@ use crate::model::Model;
 const INDEXES: u32 = 16;
 
 /// Every inode that can be seen.
-#[derive(Default)]
+#[derive(Default, PartialEq, Debug)]
 pub struct Observed(BTreeMap<InodeId, Seen>);
 
 #[derive(Clone, PartialEq, Debug)]
@@ -83,6 +83,9 @@ fn compare_tables(model: &Model, read: &dyn Read) {
     let garbage: BTreeMap<_, _> =
         garbage.into_iter().map(|(handle, dead)| (handle, (dead.version, dead.members))).collect();
     assert_eq!(garbage, model.garbage);
+    for &id in model.nodes.keys() {
+        assert_eq!(query::delegated_to(read, id).unwrap(), model.delegated.get(&id).copied(), "{id}");
+    }
     let counters = query::counters(read).unwrap();
     let chunks: usize = model.nodes.values().map(|node| node.chunks.len()).sum();
     let counted = [model.nodes.len(), model.orphans().len(), chunks, garbage.len()].map(|count| count as u64);

@@ -1,4 +1,4 @@
-//! `cairn-journal DIR SEED`: the load of [`cairn_tests::journal`]. Prints what was acknowledged; stops when stdin is closed.
+//! `cairn-journal DIR SEED [--sync-names]`: the load of [`cairn_tests::journal`]. Prints what was acknowledged; stops when stdin is closed.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use cairn_tests::journal;
+use cairn_tests::journal::{self, Names};
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
-    let [_, dir, seed] = args.as_slice() else { anyhow::bail!("usage: cairn-journal DIR SEED") };
+    let [_, dir, seed, names @ ..] = args.as_slice() else {
+        anyhow::bail!("usage: cairn-journal DIR SEED [--sync-names]")
+    };
+    let names = Names::of_arg(names.first().map(String::as_str))?;
     let (dir, seed) = (Path::new(dir), seed.parse().context("the seed is a number")?);
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
@@ -21,7 +24,7 @@ fn main() -> Result<()> {
     std::fs::create_dir(dir).context("create the directory")?;
     let mut n = 0;
     while !stop.load(Ordering::SeqCst) {
-        journal::step(dir, n, seed, |record| {
+        journal::step(dir, n, seed, names, |record| {
             let mut out = std::io::stdout().lock();
             // Nobody reads any more: the test is over.
             let _ = writeln!(out, "{record}").and_then(|()| out.flush());

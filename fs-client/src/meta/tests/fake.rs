@@ -30,6 +30,8 @@ struct State {
     opened: Vec<(Option<SessionId>, Vec<InodeId>)>,
     ledger: HashMap<OpId, Attr>,
     asked: usize,
+    /// Of the last mutation that was done ahead.
+    position: u64,
     done: usize,
     swallow: usize,
     refusals: VecDeque<FsError>,
@@ -133,15 +135,20 @@ impl State {
         if self.live == Some(session) { Ok(()) } else { Err(FsError::SessionUnknown(session)) }
     }
 
-    fn mutate(&mut self, op: OpId) -> Result<MutationReply, FsError> {
+    fn mutate(&mut self, named: &NamedMutation) -> Result<MutationReply, FsError> {
+        let op = named.op;
         self.asked += 1;
         self.check(op.session)?;
         if let Some(attr) = self.ledger.get(&op) {
             return Ok(MutationReply::Attr(attr.clone()));
         }
+        if named.ahead.is_some_and(|ahead| ahead.position != self.position + 1) {
+            return Err(FsError::NotReady);
+        }
         if let Some(error) = self.refusals.pop_front() {
             return Err(error);
         }
+        self.position += u64::from(named.ahead.is_some());
         self.done += 1;
         self.ledger.insert(op, attr(InodeId(7)));
         Ok(MutationReply::Attr(attr(InodeId(7))))
@@ -191,7 +198,7 @@ impl MetaService for Face {
     ) -> Result<Vec<Result<MutationReply, FsError>>, FsError> {
         let (results, swallowed) = {
             let mut state = self.0.state.lock();
-            let results = ops.iter().map(|named| state.mutate(named.op)).collect();
+            let results = ops.iter().map(|named| state.mutate(named)).collect();
             let swallowed = state.swallow > 0;
             state.swallow = state.swallow.saturating_sub(1);
             (results, swallowed)
@@ -202,27 +209,36 @@ impl MetaService for Face {
         Ok(results)
     }
 
-    async fn lookup(self, _: Context, _: InodeId, _: Name) -> Result<Attr, FsError> {
+    async fn reserve_inodes(self, _: Context, session: SessionId, count: u32) -> Result<InodeRange, FsError> {
+        self.0.state.lock().check(session)?;
+        Ok(InodeRange { first: InodeId(1000), count })
+    }
+
+    async fn events(self, _: Context, _: SessionId, _: u64) -> Result<Events, FsError> {
+        std::future::pending().await
+    }
+
+    async fn lookup(self, _: Context, _: SessionId, _: InodeId, _: Name) -> Result<Attr, FsError> {
         Err(FsError::NotFound)
     }
 
-    async fn get_attr(self, _: Context, inode: InodeId) -> Result<Attr, FsError> {
+    async fn get_attr(self, _: Context, _: SessionId, inode: InodeId) -> Result<Attr, FsError> {
         Ok(attr(inode))
     }
 
-    async fn read_link(self, _: Context, _: InodeId) -> Result<Vec<u8>, FsError> {
+    async fn read_link(self, _: Context, _: SessionId, _: InodeId) -> Result<Vec<u8>, FsError> {
         Err(FsError::InvalidArgument)
     }
 
-    async fn read_dir(self, _: Context, _: ReadDir) -> Result<DirPage, FsError> {
+    async fn read_dir(self, _: Context, _: SessionId, _: ReadDir) -> Result<DirPage, FsError> {
         Err(FsError::NotDirectory)
     }
 
-    async fn get_xattr(self, _: Context, _: InodeId, _: Name) -> Result<Vec<u8>, FsError> {
+    async fn get_xattr(self, _: Context, _: SessionId, _: InodeId, _: Name) -> Result<Vec<u8>, FsError> {
         Err(FsError::NoXattr)
     }
 
-    async fn list_xattr(self, _: Context, _: InodeId) -> Result<Vec<Name>, FsError> {
+    async fn list_xattr(self, _: Context, _: SessionId, _: InodeId) -> Result<Vec<Name>, FsError> {
         Ok(Vec::new())
     }
 
@@ -240,7 +256,14 @@ impl MetaService for Face {
         Ok(())
     }
 
-    async fn locate(self, _: Context, _: InodeId, _: ChunkIndex, _: u32) -> Result<Vec<ChunkLocation>, FsError> {
+    async fn locate(
+        self,
+        _: Context,
+        _: SessionId,
+        _: InodeId,
+        _: ChunkIndex,
+        _: u32,
+    ) -> Result<Vec<ChunkLocation>, FsError> {
         Ok(Vec::new())
     }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use cairn_proto::attr::SetAttr;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{InodeId, SessionId};
-use cairn_proto::meta::{ClientInfo, OpenMode};
+use cairn_proto::meta::{Ahead, ClientInfo, Mutation, OpenMode};
+use cairn_proto::time::Timestamp;
 use cairn_proto::transport::Endpoint;
 use fake::{Fake, Running};
 
@@ -154,4 +155,30 @@ async fn nobody_there_is_a_clear_error() {
     let impatient = MetaConfig { start_timeout: Duration::from_millis(50), ..config(&endpoint) };
     let error = MetaClient::start(impatient).await.unwrap_err();
     assert_eq!(error.to_string(), "metaserver 127.0.0.1:1 cannot be reached");
+}
+
+fn ahead(count: u64) -> Vec<AheadOp> {
+    let op = |position| {
+        let mutation = Mutation::SetAttr { inode: FILE, set: SetAttr::default() };
+        AheadOp::new(mutation, Ahead { position, at: Timestamp::now(), inode: None })
+    };
+    (1..=count).map(op).collect()
+}
+
+#[tokio::test]
+async fn what_was_done_ahead_waits_for_what_came_before_it() {
+    let (fake, _running, client) = start().await;
+    fake.refuse_next(vec![FsError::NoSpace]);
+    let mut ops = ahead(3);
+    let results = client.mutate_ahead(Some(SessionId(1)), &mut ops).await.unwrap();
+    assert!(results.len() == 3 && results.iter().all(Result::is_ok));
+    assert_eq!((fake.done(), fake.asked()), (3, 6), "all three were sent twice, and done once");
+}
+
+#[tokio::test]
+async fn what_was_done_ahead_in_a_session_that_is_gone_is_lost() {
+    let (fake, _running, client) = start().await;
+    fake.forget_sessions();
+    assert_eq!(client.mutate_ahead(Some(SessionId(1)), &mut ahead(1)).await, Err(MetaError::SessionLost));
+    assert_eq!(fake.done(), 0);
 }

@@ -1,6 +1,7 @@
-//! Xattrs, orphans, and the counters.
+//! Xattrs, orphans, delegations, and the counters.
 
 use super::Check;
+use crate::namespace::delegation::Holder;
 use crate::namespace::orphan::Orphan;
 use crate::namespace::value::Stored;
 use crate::namespace::xattr::{ACL_ACCESS, ACL_DEFAULT, Xattr};
@@ -41,6 +42,21 @@ impl Check<'_> {
         // One with a name is found with the inode.
         if self.decoded(inode)?.flatten().is_none() {
             self.found("orphan-without-inode", Some(id), None, format!("{id} is among the orphans and does not exist"));
+        }
+        Ok(())
+    }
+
+    /// That its session lives is not asked: a row without is void, and nobody is held up by it.
+    pub(super) fn check_delegation(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let row = keys::parse_delegation(key).and_then(|id| Ok((id, Holder::from_stored(key, value)?)));
+        let Some((id, Holder(session))) = self.decoded(row)? else {
+            return Ok(());
+        };
+        let inode = inode::find(self.read, id);
+        let directory = self.decoded(inode)?.flatten().filter(|inode| inode.is_directory() && inode.nlink > 0);
+        if directory.is_none() {
+            let what = format!("{id} is delegated to {session}, and is no directory");
+            self.found("delegation-without-directory", Some(id), None, what);
         }
         Ok(())
     }

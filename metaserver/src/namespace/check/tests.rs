@@ -2,18 +2,18 @@
 
 use bytes::Bytes;
 use cairn_proto::attr::FileKind;
-use cairn_proto::ids::{ChunkHandle, ChunkIndex, DirCookie, InodeId};
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, DirCookie, InodeId, SessionId};
 use cairn_proto::meta::{ChunkExtent, Mutation, NewNode};
 use cairn_proto::time::Timestamp;
 
-use super::super::fixture::{World, name};
+use super::super::fixture::{SESSION, World, name};
 use super::super::inode::{Content, Inode};
 use super::super::link::{FurtherLink, Link};
 use super::super::orphan::Orphan;
 use super::super::slot::{self, Slot};
 use super::super::value::save;
 use super::super::xattr::{ACL_ACCESS, Xattr};
-use super::super::{chunk, counters, dentry, inode};
+use super::super::{chunk, counters, delegation, dentry, inode};
 use super::*;
 use crate::store::Txn;
 
@@ -178,6 +178,16 @@ fn links() {
     assert_eq!(linked, ["linked-directory", "unnamed-inode"]);
     let cycle = broken(|s| change_inode(&mut s.world, s.directory, |inode| inode.home.parent = inode.id));
     assert!(cycle.contains(&"unreachable-directory".to_owned()), "{cycle:?}");
+}
+
+#[test]
+fn delegations() {
+    assert_eq!(meddled(|s, txn| delegation::put(txn, s.inner, SESSION)), [""; 0]);
+    assert_eq!(meddled(|s, txn| delegation::put(txn, s.inner, SessionId(77))), [""; 0]);
+    let lost = ["delegation-without-directory"];
+    assert_eq!(meddled(|s, txn| delegation::put(txn, s.file, SESSION)), lost);
+    assert_eq!(meddled(|_, txn| delegation::put(txn, InodeId(5), SESSION)), lost);
+    assert_eq!(meddled(|s, txn| txn.put(keys::delegation(s.inner), vec![9])), ["damaged-value"]);
 }
 
 #[test]

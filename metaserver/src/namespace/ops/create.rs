@@ -8,6 +8,7 @@ use cairn_proto::meta::NewNode;
 use cairn_proto::name::Name;
 
 use super::super::change::Change;
+use super::super::delegation;
 use super::super::dentry::{self, Dentry};
 use super::super::error::Outcome;
 use super::super::inode::{self, Content, Directory, File, Inode, Times};
@@ -17,6 +18,15 @@ use super::super::xattr::{self, ACL_ACCESS, ACL_DEFAULT};
 /// Permission bits of every symlink; nobody looks at them.
 const SYMLINK_MODE: u32 = 0o777;
 
+/// The number for a new inode.
+#[derive(Clone, Copy)]
+pub(super) enum Number {
+    /// The proposer chose it.
+    Ours(InodeId),
+    /// The client chose it, under a delegation.
+    Ahead(InodeId),
+}
+
 pub(super) struct Create<'a> {
     pub parent: InodeId,
     pub name: &'a Name,
@@ -25,8 +35,7 @@ pub(super) struct Create<'a> {
     pub umask: u32,
     pub owner: Credentials,
     pub exclusive: bool,
-    /// The number for the new inode.
-    pub id: Result<InodeId, FsError>,
+    pub number: Result<Number, FsError>,
 }
 
 impl Create<'_> {
@@ -64,6 +73,7 @@ impl Create<'_> {
         change.save(&mut inode);
         change.save(&mut parent);
         change.counters()?.inodes += 1;
+        self.delegate_along(change, &inode)?;
         Ok(Reply::Entry { attr: inode.attr(), parent: parent.changed(before), created: true, policy: inode.policy })
     }
 
@@ -75,6 +85,8 @@ impl Create<'_> {
         match existing.kind {
             FileKind::File => {
                 let inode = inode::of_entry(&change.txn, existing.inode)?;
+                // Its other names may be in directories that are delegated.
+                delegation::admit_inode(&change.txn, change.caller, &inode)?;
                 Ok(Reply::Entry {
                     attr: inode.attr(),
                     parent: parent.changed(parent.changed_at),
@@ -88,14 +100,27 @@ impl Create<'_> {
     }
 
     fn fresh_id(&self, change: &mut Change<'_>) -> Outcome<InodeId> {
-        let id = self.id.clone()?;
-        // A proposer that gives out a number twice is asked for another one, rather than that an inode is lost.
+        // A proposer that gives out a number twice is asked for another one, rather than that an inode is lost. A client cannot
+        // choose again: it has told others already.
+        let (id, taken) = match self.number.clone()? {
+            Number::Ours(id) => (id, FsError::NotReady),
+            Number::Ahead(id) => (id, FsError::InvalidArgument),
+        };
         let is_new = id >= change.counters()?.next_inode;
         if !is_new && inode::find(&change.txn, id)?.is_some() {
-            return Err(FsError::NotReady.into());
+            return Err(taken.into());
         }
         change.counters()?.used_inode(id);
         Ok(id)
+    }
+
+    /// Who makes a directory ahead goes on to fill it: it is delegated from the start.
+    fn delegate_along(&self, change: &mut Change<'_>, inode: &Inode) -> Outcome<()> {
+        let (Ok(Number::Ahead(_)), Some(caller)) = (&self.number, change.caller) else { return Ok(()) };
+        if inode.is_directory() && delegation::holder(&change.txn, self.parent)? == Some(caller) {
+            delegation::put(&mut change.txn, inode.id, caller);
+        }
+        Ok(())
     }
 
     /// Permissions come from the parent's default ACL where it has one, else from the umask.

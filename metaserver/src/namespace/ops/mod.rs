@@ -13,12 +13,15 @@ mod remember_server;
 mod remove_xattr;
 mod rename;
 mod replace_failed;
+mod reserve_inodes;
+mod return_delegation;
 mod rmdir;
 mod session;
 mod set_attr;
 mod set_members;
 mod set_policy;
 mod set_xattr;
+mod take_delegation;
 mod touch_atime;
 mod truncate;
 mod unlink;
@@ -26,15 +29,22 @@ mod unlink;
 use cairn_proto::error::FsError;
 use cairn_proto::meta::Mutation;
 
+pub(super) use set_attr::valid as valid_time;
+
 use super::change::Change;
 use super::error::Outcome;
 use super::reply::Reply;
+use super::{ahead, delegation};
 use crate::command::{Body, Decided, Internal};
 
 /// Does what a command says.
 pub(super) fn execute(change: &mut Change<'_>, body: &Body) -> Outcome<Reply> {
     match body {
-        Body::Mutation { mutation, decided } => mutate(change, mutation, decided),
+        Body::Mutation { mutation, decided } => {
+            ahead::check(&change.txn, change.caller, change.at, mutation, decided)?;
+            delegation::conflict::check(&change.txn, change.caller, mutation)?;
+            mutate(change, mutation, decided)
+        }
         Body::Internal(internal) => execute_internal(change, internal),
     }
 }
@@ -43,9 +53,9 @@ fn mutate(change: &mut Change<'_>, mutation: &Mutation, decided: &Decided) -> Ou
     match mutation {
         // That the session holds it open is soft state.
         Mutation::Create { parent, name, node, mode, umask, owner, exclusive, open: _ } => {
-            let id = decided.inode();
+            let number = decided.inode();
             let (mode, umask) = (*mode, *umask);
-            create::Create { parent: *parent, name, node, mode, umask, owner: *owner, exclusive: *exclusive, id }
+            create::Create { parent: *parent, name, node, mode, umask, owner: *owner, exclusive: *exclusive, number }
                 .run(change)
         }
         Mutation::Link { inode, parent, name } => link::link(change, *inode, *parent, name),
@@ -82,6 +92,10 @@ fn mutate(change: &mut Change<'_>, mutation: &Mutation, decided: &Decided) -> Ou
             .run(change)
         }
         Mutation::SetPolicy { inode, change: policy } => set_policy::set_policy(change, *inode, *policy),
+        Mutation::TakeDelegation { inode, max_entries } => {
+            take_delegation::take_delegation(change, *inode, *max_entries)
+        }
+        Mutation::ReturnDelegation { inode } => return_delegation::return_delegation(change, *inode),
     }
 }
 
@@ -101,14 +115,16 @@ fn execute_internal(change: &mut Change<'_>, internal: &Internal) -> Outcome<Rep
         Internal::SetMembers { handle, expect, next, members } => {
             set_members::set_members(change, *handle, *expect, *next, members)
         }
+        Internal::ReserveInodes { upto } => reserve_inodes::reserve_inodes(change, *upto),
     }
 }
 
 impl Decided {
     /// The number for a new inode. Without one the proposer has not done its part, and may: the client is to ask again.
-    fn inode(&self) -> Result<cairn_proto::ids::InodeId, FsError> {
+    fn inode(&self) -> Result<create::Number, FsError> {
         match self {
-            Self::Inode(inode) => Ok(*inode),
+            Self::Inode(inode) => Ok(create::Number::Ours(*inode)),
+            Self::Ahead { inode, .. } => inode.map(create::Number::Ahead).ok_or(FsError::InvalidArgument),
             _ => Err(FsError::NotReady),
         }
     }

@@ -8,7 +8,7 @@ use super::super::change::Change;
 use super::super::error::Outcome;
 use super::super::reply::Reply;
 use super::super::session::{self, Session};
-use super::super::{keys, ledger};
+use super::super::{delegation, keys, ledger};
 
 /// Sequence number of a session's first operation.
 const FIRST_SEQ: u64 = 1;
@@ -17,7 +17,7 @@ pub(super) fn open(change: &mut Change<'_>, id: SessionId, client: &ClientInfo) 
     if session::find(&change.txn, id)?.is_some() {
         return Err(FsError::Exists.into());
     }
-    let session = Session { client: client.clone(), opened: change.at, floor: FIRST_SEQ };
+    let session = Session { client: client.clone(), opened: change.at, floor: FIRST_SEQ, ahead: 0 };
     session::put(&mut change.txn, id, &session);
     change.counters()?.used_session(id);
     Ok(Reply::Done)
@@ -28,6 +28,7 @@ pub(super) fn close(change: &mut Change<'_>, id: SessionId) -> Outcome<Reply> {
         return Err(FsError::SessionUnknown(id).into());
     }
     ledger::forget(&mut change.txn, id)?;
+    delegation::end_all_of(&mut change.txn, id)?;
     change.txn.delete(keys::session(id));
     Ok(Reply::Done)
 }

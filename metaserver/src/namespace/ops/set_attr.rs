@@ -65,7 +65,7 @@ fn time(set: SetTime, now: Timestamp) -> Result<Timestamp, FsError> {
 }
 
 /// What a client sends is checked: a stored time with a billion nanoseconds would confuse whoever reads it.
-pub(super) fn valid(time: Timestamp) -> Result<Timestamp, FsError> {
+pub(in crate::namespace) fn valid(time: Timestamp) -> Result<Timestamp, FsError> {
     const NANOS_PER_SECOND: u32 = 1_000_000_000;
     if time.nanos < NANOS_PER_SECOND { Ok(time) } else { Err(FsError::InvalidArgument) }
 }

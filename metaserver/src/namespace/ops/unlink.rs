@@ -9,7 +9,7 @@ use super::super::error::Outcome;
 use super::super::inode::{self, Inode};
 use super::super::link::{self, Link};
 use super::super::reply::Reply;
-use super::super::{dentry, orphan};
+use super::super::{delegation, dentry, orphan};
 
 pub(super) fn unlink(change: &mut Change<'_>, parent: InodeId, name: &Name) -> Outcome<Reply> {
     let mut parent = inode::get_directory(&change.txn, parent)?;
@@ -31,6 +31,9 @@ pub(super) fn lose_name(change: &mut Change<'_>, id: InodeId, link: Link) -> Out
     inode.nlink = if inode.is_directory() { 0 } else { inode.nlink.saturating_sub(1) };
     link::remove(&mut change.txn, &mut inode, link)?;
     inode.times.ctime = change.at;
+    if inode.is_directory() {
+        delegation::end(&mut change.txn, id)?;
+    }
     if inode.nlink == 0 {
         orphan::add(change, &inode)?;
     }

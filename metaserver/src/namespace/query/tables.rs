@@ -4,6 +4,7 @@ use cairn_proto::ids::{ChunkHandle, InodeId, ServerId, SessionId};
 
 use super::super::cluster::{self, Cluster};
 use super::super::counters::{self, Counters};
+use super::super::delegation;
 use super::super::garbage::{self, Garbage};
 use super::super::inode::Inode;
 use super::super::keys;
@@ -69,6 +70,11 @@ pub fn sessions(read: &dyn Read) -> Result<Vec<(SessionId, Session)>, StoreError
 
 pub fn session(read: &dyn Read, id: SessionId) -> Result<Option<Session>, StoreError> {
     session::find(read, id)
+}
+
+/// The living session that has a directory for itself.
+pub fn delegated_to(read: &dyn Read, directory: InodeId) -> Result<Option<SessionId>, StoreError> {
+    delegation::holder(read, directory)
 }
 
 /// All chunkservers that ever registered.

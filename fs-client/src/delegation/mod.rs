@@ -1,0 +1,372 @@
+//! Directories that only this mount uses, and what it does in them by itself.
+//!
+//! A directory that is used again and again is asked for ([`wishes`]); delegated, all of it is known here ([`table`]), so lookups need no
+//! question, and creating, renaming and removing in it, and changing attributes, is decided here ([`rules`]), noted ([`journal`]),
+//! and sent in batches: when it is a second old, when much has come together, when somebody calls `fsync` or `sync`, and
+//! before anything is asked at the metaserver that could show the difference. When somebody else wants the directory the
+//! metaserver recalls it: what was done is sent, what was written is written out, and it is returned ([`recall`]).
+//!
+//! What was done here and not yet sent is lost with this process, as what a local file system holds in memory is lost in a crash; a
+//! metaserver that restarts meanwhile loses nothing of it. Everything is sent in the order in which it was done, and never done on top
+//! of something that failed: see [`cairn_proto::meta::Ahead::position`].
+
+mod io;
+mod journal;
+mod numbers;
+mod recall;
+mod rules;
+mod send;
+mod table;
+mod take;
+mod wishes;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use async_trait::async_trait;
+use cairn_proto::attr::{Attr, SetAttr};
+use cairn_proto::error::FsError;
+use cairn_proto::ids::{InodeId, SessionId};
+use cairn_proto::meta::{Mutation, MutationReply, RenameMode};
+use cairn_proto::name::Name;
+use cairn_proto::policy::Policy;
+use cairn_proto::time::Timestamp;
+use cairn_runtime::clock::Clock;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub use rules::Moved;
+pub use table::Found;
+pub use wishes::Use;
+
+use self::journal::{Journal, MAX_QUEUED};
+use self::numbers::Numbers;
+use self::send::OnItsWay;
+use self::table::Table;
+use self::wishes::Wishes;
+use crate::cache::Moment;
+use crate::meta::{MetaClient, MetaError, NewEntry};
+
+/// What a create made.
+#[derive(Clone, Debug)]
+pub struct Created {
+    pub attr: Attr,
+    pub parent: Attr,
+    pub policy: Policy,
+}
+
+/// The file system above.
+#[async_trait]
+pub trait Above: Send + Sync {
+    /// The metaserver has answered something that was done here.
+    fn answered(&self, mutation: &Mutation, reply: &MutationReply);
+    /// Others are about to look at these files: what programs have written and closed must be where they find it.
+    async fn write_out(&self, files: HashSet<InodeId>);
+    /// A directory was returned, and others may change it from now on.
+    fn returned(&self, dir: InodeId);
+    /// What was done here and not sent is lost, and nothing that is remembered is to be believed.
+    fn lost(&self);
+}
+
+/// The delegations of one mount. See the module.
+pub struct Delegations {
+    me: Weak<Self>,
+    meta: Arc<MetaClient>,
+    clock: Arc<dyn Clock>,
+    inner: Mutex<Inner>,
+    /// Whether there is, or may soon be, any delegation: without one there is nothing to look up.
+    active: AtomicBool,
+    on_its_way: tokio::sync::Mutex<OnItsWay>,
+    /// There is something to send.
+    due: Notify,
+    /// There is so much that it is to be sent now.
+    urgent: Notify,
+    above: OnceLock<Weak<dyn Above>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    table: Table,
+    journal: Journal,
+    numbers: Numbers,
+    wishes: Wishes,
+    /// The session that the delegations are with.
+    session: Option<SessionId>,
+}
+
+/// While it lives, nothing is done here to what the metaserver is being asked to change.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    delegations: &'a Delegations,
+    inodes: Vec<InodeId>,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.delegations.inner.lock();
+        for &inode in &self.inodes {
+            inner.table.end_asking(inode);
+        }
+    }
+}
+
+impl Delegations {
+    pub fn new(meta: Arc<MetaClient>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            meta,
+            clock,
+            inner: Mutex::default(),
+            active: AtomicBool::new(false),
+            on_its_way: tokio::sync::Mutex::default(),
+            due: Notify::new(),
+            urgent: Notify::new(),
+            above: OnceLock::new(),
+        })
+    }
+
+    /// Has `above` told what comes of it, from now on.
+    pub fn attach(&self, above: Weak<dyn Above>) {
+        // There is one file system.
+        let _ = self.above.set(above);
+    }
+
+    fn above(&self) -> Option<Arc<dyn Above>> {
+        self.above.get()?.upgrade()
+    }
+
+    fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Waits while too much is unsent. To be called before something is done here.
+    pub async fn room(&self) -> Result<(), MetaError> {
+        if self.is_active() && self.inner.lock().journal.len() >= MAX_QUEUED {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// What a name leads to, where this mount knows by itself.
+    pub fn find(&self, parent: InodeId, name: &Name) -> Option<Found> {
+        if self.is_active() { self.inner.lock().table.find(parent, name) } else { None }
+    }
+
+    /// The attributes of an inode, where this mount answers for them.
+    pub fn attr(&self, inode: InodeId) -> Option<Attr> {
+        if self.is_active() { self.inner.lock().table.attr(inode).cloned() } else { None }
+    }
+
+    /// Whether nobody else can look at a file without a recall.
+    pub fn covers(&self, file: InodeId) -> bool {
+        if !self.is_active() {
+            return false;
+        }
+        let inner = self.inner.lock();
+        inner.table.node(file).is_some_and(|node| node.attr.nlink == 1 && inner.table.is_held(node.home))
+    }
+
+    /// `open(O_CREAT)`, `mkdir`, `mknod`, `symlink`. Here and below, `None`: the metaserver has to be asked.
+    pub fn create(&self, new: &NewEntry) -> Option<Result<Created, FsError>> {
+        let (created, wants_numbers) = {
+            let mut inner = self.usable()?;
+            let inner = &mut *inner;
+            if let Err(refusal) = inner.table.may_create(new)? {
+                return Some(Err(refusal));
+            }
+            let inode = inner.numbers.next();
+            let created = inode.and_then(|inode| inner.create(new, inode));
+            (created, inner.numbers.wants_more())
+        };
+        if wants_numbers {
+            self.ask_for_numbers();
+        }
+        self.noted();
+        created.map(Ok)
+    }
+
+    pub fn unlink(&self, parent: InodeId, name: &Name) -> Option<Result<Attr, FsError>> {
+        let mutation = Mutation::Unlink { parent, name: name.clone() };
+        self.remove(parent, mutation, |table, at| table.unlink(parent, name, at))
+    }
+
+    pub fn rmdir(&self, parent: InodeId, name: &Name) -> Option<Result<Attr, FsError>> {
+        let mutation = Mutation::Rmdir { parent, name: name.clone() };
+        self.remove(parent, mutation, |table, at| table.rmdir(parent, name, at))
+    }
+
+    fn remove(
+        &self,
+        parent: InodeId,
+        mutation: Mutation,
+        rule: impl FnOnce(&mut Table, Timestamp) -> rules::Ruling<(Attr, Attr)>,
+    ) -> Option<Result<Attr, FsError>> {
+        let mut inner = self.usable()?;
+        let at = Timestamp::now();
+        let removed = match rule(&mut inner.table, at)? {
+            Ok((removed, _)) => removed,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        inner.journal.push(mutation, at, None, vec![parent, removed.inode]);
+        drop(inner);
+        self.noted();
+        Some(Ok(removed))
+    }
+
+    /// `None` inside: there was nothing to do.
+    pub fn rename(
+        &self,
+        from: (InodeId, &Name),
+        to: (InodeId, &Name),
+        mode: RenameMode,
+    ) -> Option<Result<Option<Moved>, FsError>> {
+        let mut inner = self.usable()?;
+        let at = Timestamp::now();
+        let moved = match inner.table.rename(from, to, mode, at)? {
+            Ok(Some(moved)) => moved,
+            Ok(None) => return Some(Ok(None)),
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let mutation =
+            Mutation::Rename { parent: from.0, name: from.1.clone(), new_parent: to.0, new_name: to.1.clone(), mode };
+        let mut touches = vec![from.0, moved.moved.inode];
+        touches.extend((to.0 != from.0).then_some(to.0));
+        touches.extend(moved.replaced.as_ref().map(|attr| attr.inode));
+        inner.journal.push(mutation, at, None, touches);
+        drop(inner);
+        self.noted();
+        Some(Ok(Some(moved)))
+    }
+
+    /// Everything but the size.
+    pub fn set_attr(&self, inode: InodeId, set: &SetAttr) -> Option<Attr> {
+        let mut inner = self.usable()?;
+        let at = Timestamp::now();
+        let (attr, home) = inner.table.set_attr(inode, set, at)?;
+        // Its directory lists it.
+        let mut touches = vec![inode];
+        touches.extend((home != inode).then_some(home));
+        inner.journal.push(Mutation::SetAttr { inode, set: set.clone() }, at, None, touches);
+        drop(inner);
+        self.noted();
+        Some(attr)
+    }
+
+    fn usable(&self) -> Option<parking_lot::MutexGuard<'_, Inner>> {
+        self.is_active().then(|| self.inner.lock())
+    }
+
+    /// Something may be different from what the metaserver knows.
+    fn noted(&self) {
+        let len = self.inner.lock().journal.len();
+        self.due.notify_one();
+        if len >= send::BATCH {
+            self.urgent.notify_one();
+        }
+    }
+
+    /// To be called before the metaserver is asked about `inodes`: it knows then what was done to them here.
+    pub async fn settle(&self, inodes: &[InodeId]) -> Result<(), MetaError> {
+        if self.is_active() {
+            let pending = {
+                let inner = self.inner.lock();
+                inodes.iter().any(|&inode| inner.journal.is_pending(inode))
+            };
+            if pending {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// To be called before the metaserver is asked to change `inodes`, directories of names among them. The result lives for
+    /// as long as it is asked.
+    pub async fn ask(&self, inodes: &[InodeId]) -> Result<Asking<'_>, MetaError> {
+        {
+            let mut inner = self.inner.lock();
+            for &inode in inodes {
+                inner.table.begin_asking(inode);
+            }
+        }
+        let asking = Asking { delegations: self, inodes: inodes.to_vec() };
+        // All of it: a name may lead to something that was changed, a directory may be empty by now.
+        if self.is_active() {
+            self.flush().await?;
+        }
+        Ok(asking)
+    }
+
+    /// The metaserver has made `name` lead to `attr`, at the wish of this mount.
+    pub fn entered(&self, parent: InodeId, name: &Name, attr: &Attr) {
+        if let Some(mut inner) = self.usable() {
+            inner.table.enter(parent, name.clone(), attr);
+        }
+    }
+
+    /// The metaserver has removed `name`, at the wish of this mount.
+    pub fn left(&self, parent: InodeId, name: &Name) {
+        if let Some(mut inner) = self.usable()
+            && let Some(child) = inner.table.leave(parent, name)
+        {
+            inner.table.forget_node(child.inode);
+        }
+    }
+
+    /// A directory is gone.
+    pub fn buried(&self, dir: InodeId) {
+        if let Some(mut inner) = self.usable() {
+            inner.table.remove(dir);
+        }
+    }
+
+    /// Attributes that the metaserver has answered.
+    pub fn learn(&self, attr: &Attr) {
+        if let Some(mut inner) = self.usable() {
+            let pending = inner.journal.is_pending(attr.inode);
+            inner.table.learn(attr, pending);
+        }
+    }
+
+    /// Reading `inode` has changed its access time.
+    pub fn touched(&self, inode: InodeId, atime: Timestamp) {
+        if let Some(mut inner) = self.usable()
+            && let Some(attr) = inner.table.attr_mut(inode)
+        {
+            attr.atime = attr.atime.max(atime);
+        }
+    }
+
+    /// Nobody knows what came of a change to `dir`: it is returned, and asked about from then on.
+    pub fn doubt(&self, dir: InodeId) {
+        if self.usable().is_some_and(|inner| inner.table.knows(dir)) {
+            self.give_back_in_background(vec![dir]);
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment::now(&*self.clock)
+    }
+}
+
+impl Inner {
+    fn create(&mut self, new: &NewEntry, inode: InodeId) -> Option<Created> {
+        let at = Timestamp::now();
+        let (attr, parent, policy) = self.table.create(new, inode, at)?;
+        let NewEntry { parent: dir, name, node, mode, umask, owner, exclusive: _, open: _ } = new.clone();
+        // Whether it is open is looked up when this is sent.
+        let mutation = Mutation::Create { parent: dir, name, node, mode, umask, owner, exclusive: true, open: false };
+        self.journal.push(mutation, at, Some(inode), vec![dir, inode]);
+        Some(Created { attr, parent, policy })
+    }
+}
+
+impl fmt::Debug for Delegations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delegations").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

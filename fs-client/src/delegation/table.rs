@@ -1,0 +1,353 @@
+//! The directories that are delegated to this mount, and what it alone answers for: their entries, and the attributes of what
+//! they name.
+//!
+//! A directory's own attributes and entries belong to its own delegation; those of anything else to the delegations of the directories
+//! that name it. Of a file with several names this mount may not hold all, so it answers for files with one name only.
+//!
+//! Nothing in here waits, asks or sends: see [`super::rules`] for what operations do to it, [`super::journal`] for how they are
+//! sent.
+
+use std::collections::{HashMap, HashSet};
+
+use cairn_proto::attr::{Attr, FileKind};
+use cairn_proto::ids::{InodeId, LogIndex};
+use cairn_proto::meta::{Delegation, DirEntry};
+use cairn_proto::name::Name;
+use cairn_proto::policy::Policy;
+
+/// What a name in a delegated directory leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Child {
+    pub inode: InodeId,
+    pub kind: FileKind,
+}
+
+/// What is known of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// With the attributes, where this mount answers for them.
+    Inode(InodeId, Option<Attr>),
+    Absent,
+}
+
+/// How far a delegation is.
+#[derive(Clone, Debug)]
+enum Stage {
+    /// It is asked for, or its entries are being read. Entries that this mount has changed meanwhile stand here, and count.
+    Loading { changed: HashMap<Name, Option<Child>> },
+    /// All entries are known. New ones inherit `policy`.
+    Held { policy: Policy },
+    /// It is being returned.
+    Leaving,
+}
+
+/// A delegated directory.
+#[derive(Debug)]
+pub(super) struct Dir {
+    stage: Stage,
+    pub names: HashMap<Name, Child>,
+    /// When it was last used, on the table's own clock.
+    used: u64,
+}
+
+/// An inode that this mount answers for.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub attr: Attr,
+    /// The directory that names it; of a directory: itself, as its own delegation covers it.
+    pub home: InodeId,
+    /// Its size is newer than the rest of `attr`.
+    merged: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    dirs: HashMap<InodeId, Dir>,
+    nodes: HashMap<InodeId, Node>,
+    /// Entries over all directories.
+    entries: usize,
+    /// What the metaserver is being asked to change, and how often: nothing is done here meanwhile.
+    asking: HashMap<InodeId, u32>,
+    clock: u64,
+}
+
+impl Table {
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    pub fn knows(&self, dir: InodeId) -> bool {
+        self.dirs.contains_key(&dir)
+    }
+
+    /// A directory in which something may be done here and now.
+    pub fn usable(&mut self, id: InodeId) -> Option<&mut Dir> {
+        self.clock += 1;
+        let clock = self.clock;
+        if self.asking.contains_key(&id) {
+            return None;
+        }
+        let dir = self.dirs.get_mut(&id).filter(|dir| dir.is_held())?;
+        dir.used = clock;
+        Some(dir)
+    }
+
+    pub fn is_usable(&self, dir: InodeId) -> bool {
+        self.is_held(dir) && !self.asking.contains_key(&dir)
+    }
+
+    /// Whether all entries of a directory are known here, also while something is being asked for.
+    pub fn is_held(&self, dir: InodeId) -> bool {
+        self.dirs.get(&dir).is_some_and(Dir::is_held)
+    }
+
+    pub fn node(&self, inode: InodeId) -> Option<&Node> {
+        self.nodes.get(&inode)
+    }
+
+    pub fn attr(&self, inode: InodeId) -> Option<&Attr> {
+        self.nodes.get(&inode).map(|node| &node.attr)
+    }
+
+    pub fn attr_mut(&mut self, inode: InodeId) -> Option<&mut Attr> {
+        self.nodes.get_mut(&inode).map(|node| &mut node.attr)
+    }
+
+    pub fn find(&self, parent: InodeId, name: &Name) -> Option<Found> {
+        let dir = self.dirs.get(&parent).filter(|dir| dir.is_held())?;
+        Some(match dir.names.get(name) {
+            Some(child) => Found::Inode(child.inode, self.attr(child.inode).cloned()),
+            None => Found::Absent,
+        })
+    }
+
+    /// Enters a name that leads to `attr`, and with it what this mount answers for from now on.
+    pub fn enter(&mut self, parent: InodeId, name: Name, attr: &Attr) {
+        let child = Child { inode: attr.inode, kind: attr.kind };
+        let Some(dir) = self.dirs.get_mut(&parent) else { return self.forget_node(attr.inode) };
+        if let Stage::Loading { changed } = &mut dir.stage {
+            changed.insert(name.clone(), Some(child));
+        }
+        if dir.names.insert(name, child).is_none() {
+            self.entries += 1;
+        }
+        if attr.kind == FileKind::Directory {
+            return;
+        }
+        if attr.nlink == 1 {
+            self.keep_node(attr, parent);
+        } else {
+            self.nodes.remove(&attr.inode);
+        }
+    }
+
+    /// A name is gone. What it led to is no longer this mount's to answer for, unless it is entered elsewhere.
+    pub fn leave(&mut self, parent: InodeId, name: &Name) -> Option<Child> {
+        let dir = self.dirs.get_mut(&parent)?;
+        if let Stage::Loading { changed } = &mut dir.stage {
+            changed.insert(name.clone(), None);
+        }
+        let child = dir.names.remove(name)?;
+        self.entries -= 1;
+        Some(child)
+    }
+
+    /// Attributes that the metaserver has answered. `pending`: something was done here that they do not show yet.
+    pub fn learn(&mut self, attr: &Attr, pending: bool) {
+        let Some(node) = self.nodes.get_mut(&attr.inode) else { return };
+        let is_newer = attr.changed_at >= node.attr.changed_at;
+        if pending && is_newer {
+            // What was written is not the journal's business.
+            node.attr.size = attr.size;
+            node.attr.allocated = attr.allocated;
+            node.attr.changed_at = attr.changed_at;
+            node.merged = true;
+        } else if is_newer {
+            node.attr = attr.clone();
+            node.merged = false;
+        }
+        // An answer was overtaken by one that did not tell everything: nobody knows it all.
+        let is_unsure = !pending && !is_newer && node.merged;
+        let has_more_names = attr.kind != FileKind::Directory && attr.nlink > 1;
+        if is_unsure || has_more_names {
+            self.nodes.remove(&attr.inode);
+        }
+    }
+
+    fn keep_node(&mut self, attr: &Attr, home: InodeId) {
+        match self.nodes.get_mut(&attr.inode) {
+            Some(node) => {
+                node.home = home;
+                if attr.changed_at >= node.attr.changed_at {
+                    node.attr = attr.clone();
+                }
+            }
+            None => {
+                self.nodes.insert(attr.inode, Node::new(attr, home));
+            }
+        }
+    }
+
+    pub fn forget_node(&mut self, inode: InodeId) {
+        if !self.dirs.contains_key(&inode) {
+            self.nodes.remove(&inode);
+        }
+    }
+
+    /// A directory that this mount has made: it is empty, and delegated.
+    pub fn made(&mut self, attr: &Attr, policy: Policy) {
+        self.clock += 1;
+        let dir = Dir { stage: Stage::Held { policy }, names: HashMap::new(), used: self.clock };
+        self.dirs.insert(attr.inode, dir);
+        self.nodes.insert(attr.inode, Node::new(attr, attr.inode));
+    }
+
+    /// A delegation is about to be asked for. From now on changes are noted.
+    pub fn begin_loading(&mut self, inode: InodeId) -> bool {
+        if self.dirs.contains_key(&inode) {
+            return false;
+        }
+        self.clock += 1;
+        let stage = Stage::Loading { changed: HashMap::new() };
+        self.dirs.insert(inode, Dir { stage, names: HashMap::new(), used: self.clock });
+        true
+    }
+
+    /// A page of a directory that is being loaded. Answers false where it was recalled meanwhile.
+    pub fn load(&mut self, inode: InodeId, page: Vec<DirEntry>) -> bool {
+        let Some(dir) = self.dirs.get_mut(&inode) else { return false };
+        let Stage::Loading { changed } = &dir.stage else { return false };
+        let mut seen = Vec::with_capacity(page.len());
+        for entry in page {
+            if changed.contains_key(&entry.name) {
+                continue;
+            }
+            let child = Child { inode: entry.inode, kind: entry.kind };
+            if dir.names.insert(entry.name, child).is_none() {
+                self.entries += 1;
+            }
+            seen.extend(entry.attr.filter(|attr| attr.kind != FileKind::Directory && attr.nlink == 1));
+        }
+        for attr in seen {
+            self.keep_node(&attr, inode);
+        }
+        true
+    }
+
+    /// All of it is loaded. Answers false where it was recalled meanwhile.
+    pub fn loaded(&mut self, delegation: Delegation) -> bool {
+        let inode = delegation.attr.inode;
+        let Some(dir) = self.dirs.get_mut(&inode) else { return false };
+        if !matches!(dir.stage, Stage::Loading { .. }) {
+            return false;
+        }
+        dir.stage = Stage::Held { policy: delegation.policy };
+        self.keep_node(&delegation.attr, inode);
+        true
+    }
+
+    /// Nothing more is done here in this directory.
+    pub fn begin_leaving(&mut self, inode: InodeId) {
+        if let Some(dir) = self.dirs.get_mut(&inode) {
+            dir.stage = Stage::Leaving;
+        }
+    }
+
+    /// The directory is not delegated any more.
+    pub fn remove(&mut self, inode: InodeId) {
+        let Some(dir) = self.dirs.remove(&inode) else { return };
+        self.entries -= dir.names.len();
+        self.nodes.remove(&inode);
+        for child in dir.names.values() {
+            if self.nodes.get(&child.inode).is_some_and(|node| node.home == inode) {
+                self.nodes.remove(&child.inode);
+            }
+        }
+    }
+
+    /// A removed inode can be looked at until the metaserver knows of its removal.
+    pub fn bury(&mut self, inode: InodeId) {
+        if let Some(dir) = self.dirs.remove(&inode) {
+            self.entries -= dir.names.len();
+        }
+    }
+
+    /// Drops what is left of a removed inode.
+    pub fn exhume(&mut self, inode: InodeId) {
+        if self.nodes.get(&inode).is_some_and(|node| node.attr.nlink == 0) {
+            self.nodes.remove(&inode);
+        }
+    }
+
+    /// Something concerning `inode` is asked for at the metaserver.
+    pub fn begin_asking(&mut self, inode: InodeId) {
+        *self.asking.entry(inode).or_default() += 1;
+    }
+
+    pub fn is_asking(&self, inode: InodeId) -> bool {
+        self.asking.contains_key(&inode)
+    }
+
+    pub fn end_asking(&mut self, inode: InodeId) {
+        if let Some(count) = self.asking.get_mut(&inode) {
+            *count -= 1;
+            if *count == 0 {
+                self.asking.remove(&inode);
+            }
+        }
+    }
+
+    /// The held directories that were not used for longest, with at least `entries` entries together.
+    pub fn oldest(&self, entries: usize) -> Vec<InodeId> {
+        let mut held: Vec<_> = self.dirs.iter().filter(|(_, dir)| dir.is_held()).collect();
+        held.sort_unstable_by_key(|(_, dir)| dir.used);
+        let mut found = 0;
+        let enough = |(_, dir): &(&InodeId, &Dir)| {
+            let wanted = found < entries;
+            found += dir.names.len() + 1;
+            wanted
+        };
+        held.into_iter().take_while(enough).map(|(&inode, _)| inode).collect()
+    }
+
+    /// The files in these directories that this mount answers for.
+    pub fn files_in(&self, dirs: &[InodeId]) -> HashSet<InodeId> {
+        let children = dirs.iter().filter_map(|dir| self.dirs.get(dir)).flat_map(|dir| dir.names.values());
+        let is_ours = |child: &&Child| child.kind == FileKind::File && self.nodes.contains_key(&child.inode);
+        children.filter(is_ours).map(|child| child.inode).collect()
+    }
+
+    /// All delegated directories.
+    pub fn dirs(&self) -> Vec<InodeId> {
+        self.dirs.keys().copied().collect()
+    }
+
+    pub fn clear(&mut self) {
+        let asking = std::mem::take(&mut self.asking);
+        *self = Self { clock: self.clock, asking, ..Self::default() };
+    }
+}
+
+impl Node {
+    fn new(attr: &Attr, home: InodeId) -> Self {
+        Self { attr: attr.clone(), home, merged: false }
+    }
+}
+
+impl Dir {
+    fn is_held(&self) -> bool {
+        matches!(self.stage, Stage::Held { .. })
+    }
+
+    /// What new entries inherit.
+    pub fn policy(&self) -> Option<Policy> {
+        match self.stage {
+            Stage::Held { policy } => Some(policy),
+            Stage::Loading { .. } | Stage::Leaving => None,
+        }
+    }
+}
+
+/// Of an inode that the metaserver has not seen yet.
+pub(super) const UNSEEN: LogIndex = LogIndex(0);

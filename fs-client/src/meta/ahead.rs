@@ -1,0 +1,124 @@
+//! What was done under delegations, sent in order; and the delegations themselves.
+
+use cairn_proto::error::FsError;
+use cairn_proto::ids::{InodeId, SessionId};
+use cairn_proto::meta::{Ahead, Delegation, Events, InodeRange, Mutation, MutationReply, NamedMutation};
+
+use super::client::MetaClient;
+use super::error::MetaError;
+use super::ops::Ticket;
+use super::retry::Attempt;
+
+/// A mutation that this mount has done already.
+#[derive(Debug)]
+pub struct AheadOp {
+    pub mutation: Mutation,
+    pub ahead: Ahead,
+    /// Its name, from its first sending on.
+    ticket: Option<Ticket>,
+}
+
+impl AheadOp {
+    pub fn new(mutation: Mutation, ahead: Ahead) -> Self {
+        Self { mutation, ahead, ticket: None }
+    }
+}
+
+type OpResult = Result<MutationReply, FsError>;
+
+impl MetaClient {
+    /// Sends them in order until some are answered: at least one, where there is any. What was not is to be sent again, as it is.
+    /// [`MetaError::SessionLost`]: they were done in another session than `session`, and never will be.
+    pub async fn mutate_ahead(
+        &self,
+        session: Option<SessionId>,
+        ops: &mut [AheadOp],
+    ) -> Result<Vec<OpResult>, MetaError> {
+        let mut patience = self.patience("mutate");
+        loop {
+            let over = patience.established().await?;
+            if session.is_some_and(|session| session != over.session.id) {
+                return Err(MetaError::SessionLost);
+            }
+            for op in ops.iter_mut().filter(|op| op.ticket.is_none()) {
+                op.ticket = Some(over.session.ops.open().await);
+            }
+            let acked = over.session.ops.acked();
+            let named: Vec<NamedMutation> = ops.iter().filter_map(AheadOp::named).collect();
+            let call = Box::pin(patience.attempt(&over, async |rpc: cairn_proto::meta::MetaServiceClient, context| {
+                rpc.mutate(context, named, acked).await
+            }));
+            let Attempt::Done(mut results) = call.await? else { continue };
+            if matches!(results.first(), Some(Err(FsError::SessionUnknown(_)))) {
+                return Err(MetaError::SessionLost);
+            }
+            let answered = results.iter().take_while(|result| !is_undone(result)).count();
+            if answered > 0 || ops.is_empty() {
+                results.truncate(answered);
+                return Ok(results);
+            }
+            patience.pause().await?;
+        }
+    }
+
+    /// A directory of at most `max_entries` entries, and the session that it is delegated to.
+    pub async fn take_delegation(
+        &self,
+        inode: InodeId,
+        max_entries: u64,
+    ) -> Result<Option<(Delegation, SessionId)>, MetaError> {
+        let (session, reply) =
+            self.mutate_in_session("take_delegation", Mutation::TakeDelegation { inode, max_entries }).await?;
+        match reply {
+            MutationReply::Delegated(delegation) => Ok(delegation.map(|delegation| (delegation, session))),
+            _ => Err(self.unexpected("take_delegation")),
+        }
+    }
+
+    pub async fn return_delegation(&self, inode: InodeId) -> Result<(), MetaError> {
+        self.mutate("return_delegation", Mutation::ReturnDelegation { inode }).await.map(drop)
+    }
+
+    pub async fn reserve_inodes(&self, count: u32) -> Result<InodeRange, MetaError> {
+        self.with_session("reserve_inodes", async |rpc, context, session| {
+            rpc.reserve_inodes(context, session, count).await
+        })
+        .await
+    }
+
+    /// What the session is asked to do, as soon as there is something, or a while later; with the session.
+    pub async fn events(&self, seen: u64) -> Result<(SessionId, Events), MetaError> {
+        self.with_session("events", async |rpc, context, session| {
+            Ok(rpc.events(context, session, seen).await?.map(|events| (session, events)))
+        })
+        .await
+    }
+
+    /// A file was created here and is open: the metaserver hears of it with the creation.
+    pub fn opened_ahead(&self, inode: InodeId) {
+        self.opens.opened(inode);
+    }
+
+    /// See [`super::opens::Opens::begin_registering`].
+    pub fn begin_registering(&self, inode: InodeId) -> bool {
+        self.opens.begin_registering(inode)
+    }
+
+    pub fn end_registering(&self, inode: InodeId) {
+        self.opens.closed(inode, true);
+    }
+}
+
+impl AheadOp {
+    fn named(&self) -> Option<NamedMutation> {
+        let ticket = self.ticket.as_ref()?;
+        Some(NamedMutation { op: ticket.op(), mutation: self.mutation.clone(), ahead: Some(self.ahead) })
+    }
+}
+
+/// Whether it was not done, and may yet be. A metaserver whose disk is full goes on when there is room.
+fn is_undone(result: &OpResult) -> bool {
+    let is_undone =
+        |error: &FsError| error.is_transient() || matches!(error, FsError::NoSpace | FsError::SessionUnknown(_));
+    result.as_ref().is_err_and(is_undone)
+}
