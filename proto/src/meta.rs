@@ -23,6 +23,8 @@ pub const XATTR_LIST_MAX: usize = 64 << 10;
 pub const MAX_BATCH_OPS: usize = 1024;
 /// Chunks named or allocated in one call at most.
 pub const MAX_CHUNKS_PER_CALL: u32 = 64;
+/// Files in one [`MetaService::locate_first`] call at most.
+pub const MAX_LOCATE_FIRST: usize = 256;
 /// Entries in one page of [`MetaService::read_dir`] at most.
 pub const MAX_DIR_PAGE: u32 = 4096;
 /// Inodes in one [`MetaService::release`] call at most.
@@ -375,6 +377,9 @@ pub trait MetaService {
         first: ChunkIndex,
         count: u32,
     ) -> Result<Vec<ChunkLocation>, FsError>;
+    /// The first chunk of each of these files, in their order; `None` where it has none, or where that cannot be said at once. At most
+    /// [`MAX_LOCATE_FIRST`].
+    async fn locate_first(session: SessionId, inodes: Vec<InodeId>) -> Result<Vec<Option<ChunkLocation>>, FsError>;
     /// A reader met a damaged, missing or unreachable copy.
     async fn report_bad_replica(handle: ChunkHandle, server: ServerId, what: BadReplica) -> Result<(), FsError>;
 

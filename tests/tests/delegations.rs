@@ -7,15 +7,16 @@
     reason = "these are tests, and of the file system's own rename"
 )]
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cairn_tests::cluster::{Cluster, Options};
 use cairn_tests::run;
+use nix::libc;
 use nix::sys::signal::Signal;
 
 /// Files made in one directory: enough that it is delegated before the last of them.
@@ -256,4 +257,31 @@ fn administrators_see_what_mounts_see() {
     fs::write(dir.join("h"), "text").unwrap();
     assert_eq!(cluster.cairn_json(&["info", "/d/h"]).unwrap()["policy"]["copies"], 3);
     mount.unmount().unwrap();
+}
+
+#[test]
+fn a_file_that_was_opened_here_outlives_its_name_whoever_removes_it() {
+    let cluster = Cluster::start().unwrap();
+    // Too little to keep the file's bytes: they have to come from the chunkservers.
+    let (one, two) = (cluster.mount_with("cache_mib=1").unwrap(), cluster.mount().unwrap());
+    let dir = one.join("d");
+    let bytes = cairn_tests::pattern::bytes(3, 8 << 20);
+    make_delegated(&dir);
+    for name in ["ours", "theirs"] {
+        fs::write(dir.join(name), &bytes).unwrap();
+        run::check(Command::new(cairn_tests::binaries::cairn()).arg("sync").arg(&dir)).unwrap();
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(dir.join(name)).unwrap();
+        match name {
+            "ours" => fs::remove_file(dir.join(name)).unwrap(),
+            _ => fs::remove_file(two.join("d").join(name)).unwrap(),
+        }
+        std::thread::sleep(Duration::from_secs(3)); // the metaserver has had the time to free it
+        let mut got = vec![0; bytes.len()];
+        (&opened).read_exact(&mut got).unwrap();
+        assert!(got == bytes, "{name}");
+    }
+    one.unmount().unwrap();
+    two.unmount().unwrap();
+    cluster.wait_settled(Duration::from_secs(60)).unwrap();
+    cluster.assert_fsck_clean().unwrap();
 }

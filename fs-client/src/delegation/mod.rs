@@ -13,6 +13,7 @@
 mod io;
 mod journal;
 mod numbers;
+mod opening;
 mod recall;
 mod rules;
 mod send;
@@ -297,6 +298,7 @@ impl Delegations {
         // All of it: a name may lead to something that was changed, a directory may be empty by now.
         if self.is_active() {
             self.flush().await?;
+            self.register_opens(inodes).await;
         }
         Ok(asking)
     }

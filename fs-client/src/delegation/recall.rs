@@ -48,6 +48,7 @@ impl Delegations {
             dirs.iter().for_each(|&dir| inner.table.begin_leaving(dir));
             inner.table.files_in(&dirs)
         };
+        self.register_opens(&dirs).await;
         if let Some(above) = self.above()
             && tokio::time::timeout(WRITE_OUT, above.write_out(files)).await.is_err()
         {

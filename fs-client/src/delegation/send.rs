@@ -73,6 +73,7 @@ impl Delegations {
             }
             inner.session
         };
+        self.register_removed(&on_its_way.done).await;
         match self.meta.mutate_ahead(session, &mut on_its_way.ops).await {
             Ok(results) => {
                 let count = results.len();

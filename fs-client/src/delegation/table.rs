@@ -10,10 +10,14 @@
 use std::collections::{HashMap, HashSet};
 
 use cairn_proto::attr::{Attr, FileKind};
+use cairn_proto::chunk::{CHUNK_SIZE, ChunkLocation};
 use cairn_proto::ids::{InodeId, LogIndex};
-use cairn_proto::meta::{Delegation, DirEntry};
+use cairn_proto::meta::{Delegation, DirEntry, Opened};
 use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
+
+/// So many files of a directory are opened one by one; then all its chunks are located at once.
+const OPENS_TO_LOCATE: u32 = 8;
 
 /// What a name in a delegated directory leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,8 @@ enum Stage {
 pub(super) struct Dir {
     stage: Stage,
     pub names: HashMap<Name, Child>,
+    /// Files in it that were opened at the metaserver, since somebody last looked where all of them are.
+    opens: u32,
     /// When it was last used, on the table's own clock.
     used: u64,
 }
@@ -58,6 +64,8 @@ pub(super) struct Node {
     pub home: InodeId,
     /// Its size is newer than the rest of `attr`.
     merged: bool,
+    /// Of a file of one chunk: where that is, as far as it is known.
+    chunk: Option<Box<ChunkLocation>>,
 }
 
 /// See the module.
@@ -157,6 +165,9 @@ impl Table {
     pub fn learn(&mut self, attr: &Attr, pending: bool) {
         let Some(node) = self.nodes.get_mut(&attr.inode) else { return };
         let is_newer = attr.changed_at >= node.attr.changed_at;
+        if (attr.size, attr.mtime) != (node.attr.size, node.attr.mtime) {
+            node.chunk = None;
+        }
         if pending && is_newer {
             // What was written is not the journal's business.
             node.attr.size = attr.size;
@@ -198,7 +209,7 @@ impl Table {
     /// A directory that this mount has made: it is empty, and delegated.
     pub fn made(&mut self, attr: &Attr, policy: Policy) {
         self.clock += 1;
-        let dir = Dir { stage: Stage::Held { policy }, names: HashMap::new(), used: self.clock };
+        let dir = Dir { stage: Stage::Held { policy }, names: HashMap::new(), opens: 0, used: self.clock };
         self.dirs.insert(attr.inode, dir);
         self.nodes.insert(attr.inode, Node::new(attr, attr.inode));
     }
@@ -210,7 +221,7 @@ impl Table {
         }
         self.clock += 1;
         let stage = Stage::Loading { changed: HashMap::new() };
-        self.dirs.insert(inode, Dir { stage, names: HashMap::new(), used: self.clock });
+        self.dirs.insert(inode, Dir { stage, names: HashMap::new(), opens: 0, used: self.clock });
         true
     }
 
@@ -311,6 +322,45 @@ impl Table {
         held.into_iter().take_while(enough).map(|(&inode, _)| inode).collect()
     }
 
+    /// What opening a file for reading needs, where it is known. `is_at_hand`: what is known of its bytes elsewhere will do.
+    pub fn open(&self, inode: InodeId, is_at_hand: bool) -> Option<Opened> {
+        let Node { attr, home, chunk, .. } = self.nodes.get(&inode)?;
+        let policy = self.dirs.get(home)?.policy()?;
+        let is_known = is_at_hand || attr.size == 0 || chunk.is_some();
+        let serves = attr.kind == FileKind::File && attr.nlink == 1 && is_known;
+        serves.then(|| Opened {
+            attr: attr.clone(),
+            policy,
+            chunks: chunk.iter().map(|chunk| (**chunk).clone()).collect(),
+        })
+    }
+
+    /// A file was opened at the metaserver. Answers the files of its directory whose chunks are to be located, where they are many.
+    pub fn opened_there(&mut self, inode: InodeId) -> Vec<InodeId> {
+        let Some(home) = self.nodes.get(&inode).map(|node| node.home) else { return Vec::new() };
+        let Some(dir) = self.dirs.get_mut(&home).filter(|dir| dir.is_held()) else { return Vec::new() };
+        dir.opens += 1;
+        if dir.opens < OPENS_TO_LOCATE {
+            return Vec::new();
+        }
+        dir.opens = 0;
+        let lacks_chunk = |inode: &InodeId| {
+            let is_lacking = |node: &Node| node.chunk.is_none() && (1..=CHUNK_SIZE).contains(&node.attr.size);
+            self.nodes.get(inode).is_some_and(is_lacking)
+        };
+        let files = dir.names.values().filter(|child| child.kind == FileKind::File).map(|child| child.inode);
+        files.filter(lacks_chunk).collect()
+    }
+
+    /// Where the first chunk of a file is, unless the file has changed since `attr`.
+    pub fn located(&mut self, inode: InodeId, changed_at: LogIndex, chunk: ChunkLocation) {
+        if let Some(node) = self.nodes.get_mut(&inode)
+            && node.attr.changed_at == changed_at
+        {
+            node.chunk = Some(Box::new(chunk));
+        }
+    }
+
     /// The files in these directories that this mount answers for.
     pub fn files_in(&self, dirs: &[InodeId]) -> HashSet<InodeId> {
         let children = dirs.iter().filter_map(|dir| self.dirs.get(dir)).flat_map(|dir| dir.names.values());
@@ -331,7 +381,7 @@ impl Table {
 
 impl Node {
     fn new(attr: &Attr, home: InodeId) -> Self {
-        Self { attr: attr.clone(), home, merged: false }
+        Self { attr: attr.clone(), home, merged: false, chunk: None }
     }
 }
 

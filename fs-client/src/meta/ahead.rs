@@ -2,7 +2,7 @@
 
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{InodeId, SessionId};
-use cairn_proto::meta::{Ahead, Delegation, Events, InodeRange, Mutation, MutationReply, NamedMutation};
+use cairn_proto::meta::{Ahead, Delegation, Events, InodeRange, Mutation, MutationReply, NamedMutation, OpenMode};
 
 use super::client::MetaClient;
 use super::error::MetaError;
@@ -94,14 +94,41 @@ impl MetaClient {
         .await
     }
 
-    /// A file was created here and is open: the metaserver hears of it with the creation.
+    /// A file was opened here, under a delegation. The metaserver hears of it with its creation, or when it matters.
     pub fn opened_ahead(&self, inode: InodeId) {
         self.opens.opened(inode);
     }
 
-    /// See [`super::opens::Opens::begin_registering`].
+    /// A file's creation leaves for the metaserver: answers whether the file is still open here, and is to be counted along with it.
+    /// Then [`Self::end_registering`] follows when that is done.
     pub fn begin_registering(&self, inode: InodeId) -> bool {
-        self.opens.begin_registering(inode)
+        let is_open = self.opens.hold(inode);
+        if is_open {
+            self.opens.attempted(inode);
+        }
+        is_open
+    }
+
+    /// Tells the metaserver of a file that is open here, if it still is.
+    pub async fn register_open(&self, inode: InodeId) {
+        if !self.opens.hold(inode) {
+            return;
+        }
+        let registered = self
+            .with_session("open", async |rpc, context, session| {
+                self.opens.attempted(inode);
+                rpc.open(context, session, inode, OpenMode { read: true, write: false }).await
+            })
+            .await;
+        self.end_registering(inode);
+        if let Err(error) = registered {
+            tracing::debug!(%inode, %error, "an open file was not registered");
+        }
+    }
+
+    /// Files that are open here and of which the metaserver has not been told.
+    pub fn unregistered(&self) -> Vec<InodeId> {
+        self.opens.untold()
     }
 
     pub fn end_registering(&self, inode: InodeId) {

@@ -3,7 +3,7 @@
 //! The metaserver counts opens; this client releases an inode when its last local open is over, as often as it may have
 //! been counted. Releases travel in batches, behind everyone's back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use cairn_proto::ids::InodeId;
@@ -24,6 +24,8 @@ pub(super) struct Opens {
 #[derive(Debug, Default)]
 struct State {
     held: HashMap<InodeId, Hold>,
+    /// Those of which the metaserver has not been told.
+    untold: HashSet<InodeId>,
     /// With repetitions.
     to_release: Vec<InodeId>,
 }
@@ -39,12 +41,19 @@ struct Hold {
 impl Opens {
     /// An open, or an attempt at one, leaves for the metaserver.
     pub fn attempted(&self, inode: InodeId) {
-        self.state.lock().held.entry(inode).or_default().counted += 1;
+        let mut state = self.state.lock();
+        state.held.entry(inode).or_default().counted += 1;
+        state.untold.remove(&inode);
     }
 
     /// It came back: the file is open.
     pub fn opened(&self, inode: InodeId) {
-        self.state.lock().held.entry(inode).or_default().local += 1;
+        let mut state = self.state.lock();
+        let hold = state.held.entry(inode).or_default();
+        hold.local += 1;
+        if hold.counted == 0 {
+            state.untold.insert(inode);
+        }
     }
 
     /// An open is over, or did not come about.
@@ -57,25 +66,35 @@ impl Opens {
         if hold.local == 0 {
             let times = hold.counted as usize;
             state.held.remove(&inode);
+            state.untold.remove(&inode);
             state.to_release.extend(std::iter::repeat_n(inode, times));
             drop(state);
             self.due.notify_one();
         }
     }
 
-    /// The creation of a file leaves for the metaserver. Where the file is still open here, that is to be counted along with it: then
-    /// this answers true, and nothing is released before [`Self::closed`].
-    pub fn begin_registering(&self, inode: InodeId) -> bool {
+    /// The metaserver is about to be told that a file is open. Where it still is, this answers true, and nothing is released before
+    /// [`Self::closed`].
+    pub fn hold(&self, inode: InodeId) -> bool {
         let mut state = self.state.lock();
         let Some(hold) = state.held.get_mut(&inode).filter(|hold| hold.local > 0) else { return false };
         hold.local += 1;
-        hold.counted += 1;
         true
     }
 
-    /// The inodes held open, each as often as it may have been counted: for a session that is taken up again.
+    /// The open files of which the metaserver has not been told.
+    pub fn untold(&self) -> Vec<InodeId> {
+        self.state.lock().untold.iter().copied().collect()
+    }
+
+    /// The inodes held open, each as often as it may have been counted: for a session that is taken up again. It tells of all.
     pub fn held(&self) -> Vec<InodeId> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        for inode in std::mem::take(&mut state.untold) {
+            if let Some(hold) = state.held.get_mut(&inode) {
+                hold.counted = 1;
+            }
+        }
         state.held.iter().flat_map(|(&inode, hold)| std::iter::repeat_n(inode, hold.counted as usize)).collect()
     }
 

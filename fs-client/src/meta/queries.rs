@@ -52,6 +52,14 @@ impl MetaClient {
         .await
     }
 
+    /// The first chunk of each of these files, where that can be said at once.
+    pub async fn locate_first(&self, inodes: &[InodeId]) -> Result<Vec<Option<ChunkLocation>>, MetaError> {
+        self.with_session("locate_first", async |rpc, context, session| {
+            rpc.locate_first(context, session, inodes.to_vec()).await
+        })
+        .await
+    }
+
     /// Best effort: tells the metaserver once, if it can be reached.
     pub async fn report_bad_replica(&self, handle: ChunkHandle, server: ServerId, what: BadReplica) {
         let told = self

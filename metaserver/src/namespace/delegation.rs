@@ -61,15 +61,11 @@ pub(super) fn admit_inode(read: &dyn Read, caller: Option<SessionId>, inode: &In
     if inode.nlink > 0 {
         admit(read, caller, inode.home.parent)?;
     }
-    // In order of their directories; of several names in one, the first is enough.
-    let mut last = inode.home.parent;
-    let further = inode.nlink.saturating_sub(1) as usize;
-    if further > 0 {
-        for link in link::further(read, inode.id, further)? {
-            if link.parent != last {
-                admit(read, caller, link.parent)?;
-                last = link.parent;
-            }
+    if inode.nlink > 1 {
+        let mut last = InodeId(0);
+        while let Some(parent) = link::next_parent(read, inode.id, last)? {
+            admit(read, caller, parent)?;
+            last = parent;
         }
     }
     Ok(())

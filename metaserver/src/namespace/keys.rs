@@ -145,6 +145,17 @@ pub(super) fn further_links_of(inode: InodeId) -> KeyRange {
     KeyRange::under(key(LINKS, &[&inode.0.to_be_bytes()]))
 }
 
+/// Those of them in directories with higher numbers than `parent`.
+pub(super) fn further_links_beyond(inode: InodeId, parent: InodeId) -> KeyRange {
+    let mut range = further_links_of(inode);
+    if let Some(next) = parent.0.checked_add(1) {
+        range.start = key(LINKS, &[&inode.0.to_be_bytes(), &next.to_be_bytes()]);
+    } else {
+        range.start = range.end.clone();
+    }
+    range
+}
+
 /// All further links.
 pub(super) fn all_further_links() -> KeyRange {
     KeyRange::under(key(LINKS, &[]))

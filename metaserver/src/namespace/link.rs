@@ -61,6 +61,14 @@ pub(super) fn relocate(txn: &mut Txn<'_>, inode: &mut Inode, from: Link, to: Lin
     }
 }
 
+/// The directory with the lowest number above `after` that has a further link of `inode`: how to find all directories of an inode
+/// without looking at all of its names, which may be a million in one of them.
+pub(super) fn next_parent(read: &dyn Read, inode: InodeId, after: InodeId) -> Result<Option<InodeId>, StoreError> {
+    let range = keys::further_links_beyond(inode, after);
+    let found = value::page(read, &range, 1, |(key, _)| Ok(keys::parse_further_link(key)?.1.parent))?;
+    Ok(found.first().copied())
+}
+
 /// Links of `inode` besides its home, at most `limit`.
 pub(super) fn further(read: &dyn Read, inode: InodeId, limit: usize) -> Result<Vec<Link>, StoreError> {
     value::page(read, &keys::further_links_of(inode), limit, |(key, _)| Ok(keys::parse_further_link(key)?.1))

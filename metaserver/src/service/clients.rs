@@ -9,8 +9,8 @@ use cairn_proto::chunk::{CHUNK_SIZE, ChunkLocation};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId, SessionId};
 use cairn_proto::meta::{
-    BadReplica, ClientInfo, DirPage, Events, FsStat, InodeRange, MAX_CHUNKS_PER_CALL, MAX_RELEASE, MAX_RESERVED_INODES,
-    MetaService, MutationReply, NamedMutation, OpenMode, Opened, ReadDir, SessionGrant,
+    BadReplica, ClientInfo, DirPage, Events, FsStat, InodeRange, MAX_CHUNKS_PER_CALL, MAX_LOCATE_FIRST, MAX_RELEASE,
+    MAX_RESERVED_INODES, MetaService, MutationReply, NamedMutation, OpenMode, Opened, ReadDir, SessionGrant,
 };
 use cairn_proto::name::Name;
 use tarpc::context::Context;
@@ -134,6 +134,19 @@ impl MetaService for MetaFace {
     ) -> Result<Vec<ChunkLocation>, FsError> {
         let shared = &*self.0;
         shared.clients.recalling(|| ready(locate_settled(shared, session, inode, first, count))).await
+    }
+
+    async fn locate_first(
+        self,
+        _: Context,
+        session: SessionId,
+        inodes: Vec<InodeId>,
+    ) -> Result<Vec<Option<ChunkLocation>>, FsError> {
+        if inodes.len() > MAX_LOCATE_FIRST {
+            return Err(FsError::InvalidArgument);
+        }
+        let first = |inode| locate_settled(&self.0, session, inode, ChunkIndex(0), 1).ok()?.pop();
+        Ok(inodes.into_iter().map(first).collect())
     }
 
     async fn report_bad_replica(

@@ -267,6 +267,15 @@ impl MetaService for Face {
         Ok(Vec::new())
     }
 
+    async fn locate_first(
+        self,
+        _: Context,
+        _: SessionId,
+        inodes: Vec<InodeId>,
+    ) -> Result<Vec<Option<ChunkLocation>>, FsError> {
+        Ok(vec![None; inodes.len()])
+    }
+
     async fn report_bad_replica(self, _: Context, _: ChunkHandle, _: ServerId, _: BadReplica) -> Result<(), FsError> {
         Ok(())
     }
