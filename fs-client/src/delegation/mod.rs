@@ -66,6 +66,8 @@ pub struct Created {
 pub trait Above: Send + Sync {
     /// The metaserver has answered something that was done here.
     fn answered(&self, mutation: &Mutation, reply: &MutationReply);
+    /// Whether something was written to a new file, which so needs a chunk.
+    fn wants_chunk(&self, file: InodeId) -> bool;
     /// Others are about to look at these files: what programs have written and closed must be where they find it.
     async fn write_out(&self, files: HashSet<InodeId>);
     /// A directory was returned, and others may change it from now on.

@@ -92,11 +92,12 @@ impl Delegations {
         }
     }
 
-    /// A file that is still open is registered as such along with its creation.
+    /// A file that is open, or that was written to, is registered as open along with its creation, and gets its first chunk.
     fn to_send(&self, done: &Done) -> AheadOp {
         let mut mutation = done.mutation.clone();
         if let (Mutation::Create { node: NewNode::File, open, .. }, Some(inode)) = (&mut mutation, done.ahead.inode) {
-            *open = self.meta.begin_registering(inode);
+            let wants_chunk = self.above().is_some_and(|above| above.wants_chunk(inode));
+            *open = self.meta.begin_registering(inode, wants_chunk);
         }
         AheadOp::new(mutation, done.ahead)
     }

@@ -99,14 +99,17 @@ impl MetaClient {
         self.opens.opened(inode);
     }
 
-    /// A file's creation leaves for the metaserver: answers whether the file is still open here, and is to be counted along with it.
-    /// Then [`Self::end_registering`] follows when that is done.
-    pub fn begin_registering(&self, inode: InodeId) -> bool {
+    /// A file's creation leaves for the metaserver: answers whether the file is still open here, or opens it where that is `wanted`; then it
+    /// is counted along with its creation, and [`Self::end_registering`] follows when that is done.
+    pub fn begin_registering(&self, inode: InodeId, wanted: bool) -> bool {
         let is_open = self.opens.hold(inode);
-        if is_open {
+        if !is_open && wanted {
+            self.opens.opened(inode);
+        }
+        if is_open || wanted {
             self.opens.attempted(inode);
         }
-        is_open
+        is_open || wanted
     }
 
     /// Tells the metaserver of a file that is open here, if it still is.

@@ -64,6 +64,10 @@ impl Above for Vfs {
         }
     }
 
+    fn wants_chunk(&self, file: InodeId) -> bool {
+        self.io.find(file).is_some_and(|io| io.is_dirty())
+    }
+
     async fn write_out(&self, files: HashSet<InodeId>) {
         let dirty = self.io.dirty_files().into_iter().filter(|file| files.contains(&file.inode()));
         let writing = dirty.map(|file| async move {

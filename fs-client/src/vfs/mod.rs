@@ -128,7 +128,7 @@ impl Vfs {
     pub async fn sync_all(&self) -> Result<(), VfsError> {
         self.delegations.flush().await?;
         self.send_atimes().await;
-        Ok(self.io.sync_all().await?)
+        Ok(self.io.sync_all(|inode| self.files.io_of(inode).is_some()).await?)
     }
 
     /// What is done from time to time, for as long as it is polled.

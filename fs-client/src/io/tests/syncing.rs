@@ -181,8 +181,12 @@ async fn synced_chunks_are_handed_back_at_the_last_close() {
     bench.file.hand_back().await;
     assert_eq!(bench.fake.dirty(), []);
     bench.write(0, &[2; 10]).await;
-    bench.io.sync_all().await.unwrap();
+    bench.io.sync_all(|_| true).await.unwrap();
     bench.file.hand_back().await;
     assert_eq!(bench.fake.dirty(), []);
     assert_eq!(bench.fake.counts(|c| c.hand_backs), 2);
+    bench.write(0, &[3; 10]).await;
+    bench.io.sync_all(|_| false).await.unwrap();
+    assert_eq!(bench.fake.dirty(), [], "nobody has it open: handing back syncs, too");
+    assert_eq!(bench.fake.counts(|c| c.hand_backs), 3);
 }
