@@ -100,18 +100,6 @@ impl FileIo {
         self.error_since(errors)
     }
 
-    /// The last open file that could write is closed: chunks that are synced are handed back now; the others later, in the
-    /// background, so that closing many small files does not cost a disk sync each.
-    pub async fn hand_back(&self) {
-        let ready = {
-            let state = self.state.lock();
-            !state.activity.discarded && !state.is_dirty() && !state.acks.has_unsynced() && state.acks.has_dirty()
-        };
-        if ready {
-            self.hand_back_all().await;
-        }
-    }
-
     /// Hands back every chunk that this file's writes have made dirty, syncing it. Answers whether all went well; what did not
     /// is done again later.
     pub(super) async fn hand_back_all(&self) -> bool {

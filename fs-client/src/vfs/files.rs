@@ -91,17 +91,7 @@ pub(super) struct OpenFiles {
 #[derive(Debug)]
 struct OpenInode {
     opens: usize,
-    /// Those that may write.
-    writers: usize,
     io: Arc<FileIo>,
-}
-
-/// An open that is over.
-#[derive(Debug)]
-pub(super) struct Closed {
-    pub file: Arc<OpenFile>,
-    /// Nobody can write to the file any more.
-    pub last_writer: bool,
 }
 
 impl OpenFiles {
@@ -112,10 +102,9 @@ impl OpenFiles {
     pub fn insert(&self, file: OpenFile) -> Arc<OpenFile> {
         let file = Arc::new(file);
         let mut by_inode = self.by_inode.write();
-        let fresh = || OpenInode { opens: 0, writers: 0, io: file.io.clone() };
+        let fresh = || OpenInode { opens: 0, io: file.io.clone() };
         let open = by_inode.entry(file.inode).or_insert_with(fresh);
         open.opens += 1;
-        open.writers += usize::from(file.access.write);
         drop(by_inode);
         self.by_handle.write().insert(file.handle, file.clone());
         file
@@ -125,19 +114,16 @@ impl OpenFiles {
         self.by_handle.read().get(&handle).cloned().ok_or(VfsError::BadHandle(handle.0))
     }
 
-    pub fn remove(&self, handle: FileHandle) -> Option<Closed> {
+    pub fn remove(&self, handle: FileHandle) -> Option<Arc<OpenFile>> {
         let file = self.by_handle.write().remove(&handle)?;
-        let mut last_writer = false;
         let mut by_inode = self.by_inode.write();
         if let Some(open) = by_inode.get_mut(&file.inode) {
             open.opens -= 1;
-            open.writers -= usize::from(file.access.write);
-            last_writer = file.access.write && open.writers == 0;
             if open.opens == 0 {
                 by_inode.remove(&file.inode);
             }
         }
-        Some(Closed { file, last_writer })
+        Some(file)
     }
 
     /// The contents of an inode, where it is open.

@@ -13,7 +13,7 @@ use super::Vfs;
 use super::caller::Caller;
 use super::create::{Creation, NewInode};
 use super::error::VfsError;
-use super::files::{Access, Closed, FileHandle, OpenFile};
+use super::files::{Access, FileHandle, OpenFile};
 use super::lookup::Looked;
 use crate::cache::{Change, Learned, Moment};
 
@@ -148,7 +148,7 @@ impl Vfs {
 
     /// The last reference to an open is gone.
     pub async fn release(&self, handle: FileHandle) {
-        let Some(Closed { file, last_writer }) = self.files.remove(handle) else { return };
+        let Some(file) = self.files.remove(handle) else { return };
         // Pages of a mapping may have been written after the last close; with nobody left to tell, a failure is logged.
         if file.access.write
             && file.io.is_dirty()
@@ -156,9 +156,6 @@ impl Vfs {
             && let Err(error) = file.io.flush().await
         {
             tracing::error!(inode = %file.inode, %error, "written data was lost after the last close");
-        }
-        if last_writer {
-            file.io.hand_back().await;
         }
         self.meta.close_inode(file.inode);
         self.discard_if_gone(file.inode);

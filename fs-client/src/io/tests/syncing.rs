@@ -171,22 +171,15 @@ async fn a_sync_given_up_half_way_is_not_forgotten() {
 }
 
 #[tokio::test]
-async fn synced_chunks_are_handed_back_at_the_last_close() {
+async fn syncing_everything_hands_back_what_nobody_has_open() {
     let bench = Bench::new(quiet());
     bench.write(0, &[1; 8192]).await;
-    bench.file.hand_back().await;
-    assert_eq!(bench.fake.counts(|c| c.hand_backs), 0, "not synced: that is for the background");
-    bench.file.sync().await.unwrap();
-    assert_eq!(bench.fake.dirty().len(), 1);
-    bench.file.hand_back().await;
-    assert_eq!(bench.fake.dirty(), []);
-    bench.write(0, &[2; 10]).await;
     bench.io.sync_all(|_| true).await.unwrap();
-    bench.file.hand_back().await;
-    assert_eq!(bench.fake.dirty(), []);
-    assert_eq!(bench.fake.counts(|c| c.hand_backs), 2);
-    bench.write(0, &[3; 10]).await;
+    assert_eq!(bench.fake.dirty().len(), 1, "synced, and still being written");
+    bench.write(0, &[2; 10]).await;
     bench.io.sync_all(|_| false).await.unwrap();
-    assert_eq!(bench.fake.dirty(), [], "nobody has it open: handing back syncs, too");
-    assert_eq!(bench.fake.counts(|c| c.hand_backs), 3);
+    assert_eq!(bench.fake.dirty(), []);
+    assert_eq!(bench.fake.counts(|c| c.hand_backs), 1);
+    cut_all(&bench);
+    assert_eq!(seen(&bench, 10).await, [2; 10][..], "handing back syncs, too");
 }
