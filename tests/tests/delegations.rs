@@ -285,3 +285,34 @@ fn a_file_that_was_opened_here_outlives_its_name_whoever_removes_it() {
     cluster.wait_settled(Duration::from_secs(60)).unwrap();
     cluster.assert_fsck_clean().unwrap();
 }
+
+#[test]
+fn a_file_that_was_replaced_has_its_old_bytes_or_its_new_ones() {
+    let cluster = Cluster::start().unwrap();
+    let mount = cluster.mount().unwrap();
+    let dir = mount.join("d");
+    make_delegated(&dir);
+    let (old, new) = ("old bytes".repeat(100), "new bytes".repeat(150));
+    for i in 0..FILES {
+        fs::write(dir.join(format!("f{i}")), &old).unwrap();
+    }
+    run::check(Command::new(cairn_tests::binaries::cairn()).arg("sync").arg(&dir)).unwrap();
+    for i in 0..FILES {
+        let path = dir.join(format!("f{i}"));
+        if i % 2 == 0 {
+            fs::write(dir.join("new"), &new).unwrap();
+            fs::rename(dir.join("new"), path).unwrap();
+        } else {
+            fs::write(path, &new).unwrap();
+        }
+    }
+    // Names are sent before bytes are: long enough for the ones, and not for the others.
+    std::thread::sleep(Duration::from_millis(700));
+    mount.kill().unwrap();
+    let mount = cluster.mount().unwrap();
+    for i in 0..FILES {
+        let text = fs::read_to_string(mount.join("d").join(format!("f{i}"))).unwrap();
+        assert!(text == old || text == new, "f{i} has {} bytes of neither", text.len());
+    }
+    mount.unmount().unwrap();
+}

@@ -165,13 +165,10 @@ impl Delegations {
         if self.is_active() { self.inner.lock().table.attr(inode).cloned() } else { None }
     }
 
-    /// Whether nobody else can look at a file without a recall.
-    pub fn covers(&self, file: InodeId) -> bool {
-        if !self.is_active() {
-            return false;
-        }
-        let inner = self.inner.lock();
-        inner.table.node(file).is_some_and(|node| node.attr.nlink == 1 && inner.table.is_held(node.home))
+    /// Whether a file is one that this mount has made, of which the metaserver knows no byte, and that nobody else can look at without a
+    /// recall.
+    pub fn is_fresh(&self, file: InodeId) -> bool {
+        self.is_active() && self.inner.lock().table.is_fresh(file)
     }
 
     /// `open(O_CREAT)`, `mkdir`, `mknod`, `symlink`. Here and below, `None`: the metaserver has to be asked.

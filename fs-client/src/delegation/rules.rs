@@ -64,6 +64,7 @@ impl Table {
             self.made(&attr, policy);
         }
         self.enter(new.parent, new.name.clone(), &attr);
+        self.made_file(inode);
         Some((attr, parent, policy))
     }
 

@@ -66,6 +66,8 @@ pub(super) struct Node {
     merged: bool,
     /// Of a file of one chunk: where that is, as far as it is known.
     chunk: Option<Box<ChunkLocation>>,
+    /// A file that this mount has made, and the metaserver knows of no byte in it: there are none that could be lost for those to come.
+    fresh: bool,
 }
 
 /// See the module.
@@ -168,6 +170,7 @@ impl Table {
         if (attr.size, attr.mtime) != (node.attr.size, node.attr.mtime) {
             node.chunk = None;
         }
+        node.fresh &= attr.allocated == 0;
         if pending && is_newer {
             // What was written is not the journal's business.
             node.attr.size = attr.size;
@@ -204,6 +207,18 @@ impl Table {
         if !self.dirs.contains_key(&inode) {
             self.nodes.remove(&inode);
         }
+    }
+
+    /// A file that this mount has just made.
+    pub fn made_file(&mut self, inode: InodeId) {
+        if let Some(node) = self.nodes.get_mut(&inode) {
+            node.fresh = true;
+        }
+    }
+
+    /// Whether a file is new, and nobody else can look at it without a recall.
+    pub fn is_fresh(&self, file: InodeId) -> bool {
+        self.nodes.get(&file).is_some_and(|node| node.fresh && node.attr.nlink == 1 && self.is_held(node.home))
     }
 
     /// A directory that this mount has made: it is empty, and delegated.
@@ -381,7 +396,7 @@ impl Table {
 
 impl Node {
     fn new(attr: &Attr, home: InodeId) -> Self {
-        Self { attr: attr.clone(), home, merged: false, chunk: None }
+        Self { attr: attr.clone(), home, merged: false, chunk: None, fresh: false }
     }
 }
 

@@ -1,8 +1,12 @@
 //! Closes that do not wait.
 //!
-//! Of a file that nobody else can look at without a recall nobody can tell when its bytes reach the chunkservers: they follow within
+//! Of a new file that nobody else can look at without a recall nobody can tell when its bytes reach the chunkservers: they follow within
 //! a second or two, many files' together, as a local file system would write them. `fsync` waits as ever; so does every close
 //! where space may run out, as then the program has to be told.
+//!
+//! Programs replace files without `fsync`, by truncating and writing them, or by writing a new one and renaming it over the old one,
+//! and local file systems see to it that a crash leaves the old bytes or the new ones (ext4 calls that `auto_da_alloc`). So do
+//! we: a file that had bytes before is closed as ever, and a rename that replaces a file waits for the bytes of the new one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,7 +37,7 @@ pub(super) struct LazyCloses {
 impl Vfs {
     /// Whether closing `file` need not wait for its bytes.
     pub(super) fn closes_lazily(&self, file: &OpenFile) -> bool {
-        if !self.delegations.covers(file.inode) || file.io.size() > MAX_FILE_BYTES {
+        if !self.delegations.is_fresh(file.inode) || file.io.size() > MAX_FILE_BYTES {
             return false;
         }
         self.lazy_closes.wanted.notify_one();

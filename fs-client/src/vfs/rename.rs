@@ -10,7 +10,7 @@ use cairn_proto::name::Name;
 use super::Vfs;
 use super::error::VfsError;
 use crate::cache::{Moment, Named};
-use crate::delegation::{Moved, Use};
+use crate::delegation::{Found, Moved, Use};
 use crate::meta::Renamed;
 
 impl Vfs {
@@ -23,6 +23,7 @@ impl Vfs {
         let (name, new_name) = (Name::from_os(name)?, Name::from_os(new_name)?);
         let asked = self.known.now();
         self.delegations.room().await?;
+        self.write_out_before_replacing((parent, &name), (new_parent, &new_name)).await;
         if let Some(moved) = self.delegations.rename((parent, &name), (new_parent, &new_name), mode) {
             if let Some(moved) = moved? {
                 self.moved_here((parent, name), (new_parent, new_name), &moved, asked);
@@ -55,6 +56,17 @@ impl Vfs {
             self.discard_if_gone(replaced.inode);
         }
         Ok(())
+    }
+
+    /// A file that is about to take another one's name has its bytes written out first: see [`super::close`]. An error is told to
+    /// those who wrote, as for any write.
+    async fn write_out_before_replacing(&self, from: (InodeId, &Name), to: (InodeId, &Name)) {
+        if let (Some(Found::Inode(source, _)), Some(Found::Inode(..))) =
+            (self.delegations.find(from.0, from.1), self.delegations.find(to.0, to.1))
+            && let Some(io) = self.io.find(source).filter(|io| io.is_dirty())
+        {
+            let _ = io.flush().await;
+        }
     }
 
     fn moved_here(&self, from: (InodeId, Name), to: (InodeId, Name), moved: &Moved, asked: Moment) {
