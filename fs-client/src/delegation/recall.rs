@@ -61,17 +61,16 @@ impl Delegations {
                 above.returned(dir);
             }
             if let Err(error) = self.return_one(dir).await {
+                // Whoever wants it has it recalled again.
                 tracing::debug!(%dir, %error, "not returned");
             }
-            let now = self.now();
-            let mut inner = self.inner.lock();
-            inner.table.remove(dir);
-            inner.wishes.rest(dir, now);
         }
     }
 
     async fn return_one(&self, dir: InodeId) -> Result<(), MetaError> {
         self.flush().await?;
+        // First: as soon as it is returned, others know better.
+        self.rest(dir);
         self.meta.return_delegation(dir).await
     }
 

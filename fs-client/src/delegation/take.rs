@@ -84,7 +84,8 @@ impl Delegations {
         Ok(self.inner.lock().table.loaded(Delegation { attr, ..delegation }))
     }
 
-    fn rest(&self, dir: InodeId) {
+    /// The directory is not held, and not asked for again for a while.
+    pub(super) fn rest(&self, dir: InodeId) {
         let now = self.now();
         let mut inner = self.inner.lock();
         inner.table.remove(dir);
