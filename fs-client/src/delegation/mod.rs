@@ -2,7 +2,7 @@
 //!
 //! A directory that is used again and again is asked for ([`wishes`]); delegated, all of it is known here ([`table`]), so lookups need no
 //! question, and creating, renaming and removing in it, and changing attributes, is decided here ([`rules`]), noted ([`journal`]),
-//! and sent in batches: when it is a second old, when much has come together, when somebody calls `fsync` or `sync`, and
+//! and sent in batches: when it is half a second old, when much has come together, when somebody calls `fsync` or `sync`, and
 //! before anything is asked at the metaserver that could show the difference. When somebody else wants the directory the
 //! metaserver recalls it: what was done is sent, what was written is written out, and it is returned ([`recall`]).
 //!
@@ -70,7 +70,7 @@ pub trait Above: Send + Sync {
     fn wants_chunk(&self, file: InodeId) -> bool;
     /// Others are about to look at these files: what programs have written and closed must be where they find it.
     async fn write_out(&self, files: HashSet<InodeId>);
-    /// A directory was returned, and others may change it from now on.
+    /// A directory is about to be returned, and others may change it from then on.
     fn returned(&self, dir: InodeId);
     /// What was done here and not sent is lost, and nothing that is remembered is to be believed.
     fn lost(&self);

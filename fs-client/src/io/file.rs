@@ -224,17 +224,12 @@ impl FileIo {
         if let Some(committing) = &mut state.committing {
             committing.set_mtime(attr.mtime);
         }
-        if attr.changed_at > state.known.changed_at && attr.size == state.known.size {
-            state.known = KnownAttr::of(attr);
-        }
+        state.confirm_times(attr);
     }
 
     /// What [`Self::times_set`] was told before the metaserver knew has come to be there: `attr` is its answer.
     pub fn times_confirmed(&self, attr: &Attr) {
-        let mut state = self.state.lock();
-        if attr.changed_at > state.known.changed_at && attr.size == state.known.size {
-            state.known = KnownAttr::of(attr);
-        }
+        self.state.lock().confirm_times(attr);
     }
 
     /// Where chunks are, said without being asked.
@@ -294,6 +289,13 @@ impl FileIo {
 }
 
 impl FileState {
+    /// Newer attributes in which this mount has changed no more than times.
+    fn confirm_times(&mut self, attr: &Attr) {
+        if attr.changed_at > self.known.changed_at && attr.size == self.known.size {
+            self.known = KnownAttr::of(attr);
+        }
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         !self.pieces.is_empty() || self.changes.is_due() || self.committing.is_some()
     }
