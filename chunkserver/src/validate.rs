@@ -40,6 +40,7 @@ pub fn patch(request: &WriteRequest, length: u32) -> Verdict {
     let whole = |bytes: usize| bytes.is_multiple_of(BLOCK_SIZE);
     require(whole(request.offset as usize) && whole(request.data.len()), || "a patch holds whole blocks".into())?;
     require(request.rest.is_empty(), || "a patch goes to one server".into())?;
+    require(!request.sync, || "a patch is synced when it is settled".into())?;
     self::length(length)
 }
 
@@ -94,7 +95,7 @@ mod tests {
     fn request(offset: u32, len: usize) -> WriteRequest {
         let data = vec![1; len];
         let crcs = fragment_crcs(u64::from(offset), &data);
-        WriteRequest { chunk: CHUNK, offset, crcs, rest: Vec::new(), data: Payload(Bytes::from(data)) }
+        WriteRequest { chunk: CHUNK, offset, crcs, rest: Vec::new(), sync: false, data: Payload(Bytes::from(data)) }
     }
 
     fn replica(n: u128) -> Replica {

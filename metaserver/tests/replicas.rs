@@ -136,6 +136,7 @@ impl World {
             offset: 0,
             crcs: fragment_crcs(0, &data),
             rest: location.replicas[1..].to_vec(),
+            sync: false,
             data: Payload::from(data),
         };
         let answer = self.chunks_at(&location.replicas[0].endpoint).write(ctx(), request).await;

@@ -27,6 +27,9 @@ pub struct WriteRequest {
     pub crcs: Vec<u32>,
     /// The members behind the receiver, in chain order.
     pub rest: Vec<Replica>,
+    /// The piece, and all that was acknowledged of the chunk before, is on stable storage of all of the chain when this returns:
+    /// a write and a [`ChunkService::sync`] in one.
+    pub sync: bool,
     pub data: Payload,
 }
 

@@ -17,17 +17,23 @@ use crate::failpoint::{BEFORE_FORWARD, crash_point};
 use crate::store::{Piece, blocks_of};
 
 impl Replication {
-    /// Writes here and in all of `request.rest`.
+    /// Writes here and in all of `request.rest`, and syncs where that is asked for.
     pub async fn write(&self, context: Context, request: WriteRequest) -> Result<ChainAck, ChunkError> {
-        let WriteRequest { chunk, offset, crcs, rest, data } = request;
+        let WriteRequest { chunk, offset, crcs, rest, sync, data } = request;
         self.store.check_fence(chunk)?;
         let range = self.store.lock(chunk.handle, blocks_of(offset, data.len())).await;
         let pass_on = self.pass_on(context, &rest, |client, context, rest| {
             let (crcs, data) = (crcs.clone(), data.clone());
-            async move { client.write(context, WriteRequest { chunk, offset, crcs, rest, data }).await }
+            async move { client.write(context, WriteRequest { chunk, offset, crcs, rest, sync, data }).await }
         });
         let piece = Piece { offset, crcs: crcs.clone(), data: data.0.clone() };
-        let (here, behind) = tokio::join!(self.store.write(&range, chunk, piece), pass_on);
+        let write = async {
+            match sync {
+                false => self.store.write(&range, chunk, piece).await,
+                true => self.store.write_and_sync(&range, chunk, piece).await,
+            }
+        };
+        let (here, behind) = tokio::join!(write, pass_on);
         here?;
         self.acknowledge(chunk, behind?)
     }

@@ -115,7 +115,7 @@ impl PeerCopy {
         match run.bytes {
             Some(bytes) => {
                 let crcs = fragment_crcs(u64::from(offset), &bytes);
-                let request = WriteRequest { chunk, offset, crcs, rest, data: Payload::from(bytes) };
+                let request = WriteRequest { chunk, offset, crcs, rest, sync: false, data: Payload::from(bytes) };
                 call(self.server, || self.client.patch(self.context, request.clone(), length)).await
             }
             None => {

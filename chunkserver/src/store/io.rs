@@ -7,7 +7,7 @@ use cairn_proto::ids::ChunkHandle;
 
 use super::Store;
 use super::access::{LockedRange, blocking};
-use super::chunk::{Piece, ReadAttempt};
+use super::chunk::{ChunkFiles, Piece, ReadAttempt};
 use super::table::blocks_of;
 
 /// Reads of up to this many bytes are first tried from the page cache, on the thread that serves the network: less than the
@@ -18,6 +18,23 @@ impl Store {
     /// Writes a piece into blocks that `range` holds, creating the chunk where there is none.
     pub async fn write(&self, range: &LockedRange, id: ChunkId, piece: Piece) -> Result<(), ChunkError> {
         self.writing(&range.live, id, move |files| files.write(&piece)).await
+    }
+
+    /// [`Self::write`] and [`Self::sync`] with one trip to a blocking thread.
+    pub async fn write_and_sync(&self, range: &LockedRange, id: ChunkId, piece: Piece) -> Result<(), ChunkError> {
+        let work = move |files: &ChunkFiles| {
+            files.write(&piece)?;
+            if files.has_stale_entries() {
+                return Ok(false);
+            }
+            files.sync()?;
+            Ok(true)
+        };
+        if !self.writing(&range.live, id, work).await? {
+            // Entries are brought up to date while nobody writes.
+            self.sync(id).await?;
+        }
+        Ok(())
     }
 
     /// Makes a hole in blocks that `range` holds, creating the chunk where there is none.

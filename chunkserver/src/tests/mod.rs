@@ -134,6 +134,7 @@ fn write_request(id: ChunkId, offset: usize, data: &[u8], rest: &[&Node]) -> Wri
         offset: offset as u32,
         crcs: fragment_crcs(offset as u64, data),
         rest: rest.iter().map(|node| node.replica.clone()).collect(),
+        sync: false,
         data: Payload(Bytes::copy_from_slice(data)),
     }
 }

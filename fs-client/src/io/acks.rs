@@ -40,12 +40,18 @@ pub(super) struct Acks {
 #[derive(Debug)]
 struct Unsynced {
     handle: ChunkHandle,
+    /// The last acknowledgement in it.
+    until: AckSeq,
     boots: Vec<(ServerId, BootId)>,
     /// Everything that was acknowledged is retained.
     complete: bool,
     /// Members that have acknowledged under two boot ids.
     restarted: BTreeSet<ServerId>,
 }
+
+/// What a sync covers that is sent along with a write: what had been acknowledged by then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Mark(AckSeq);
 
 /// What is to be synced, or handed back.
 #[derive(Debug)]
@@ -127,6 +133,39 @@ impl Acks {
         dropped
     }
 
+    /// To be taken when a write that syncs its chunk is sent, for [`Self::wrote_and_synced`].
+    pub(super) fn mark(&self) -> Mark {
+        Mark(self.seq)
+    }
+
+    /// As [`Self::wrote`]; all of the chain has also synced the chunk, after this write and all that `mark` covers.
+    ///
+    /// Where a member has lost something, or where more than the mark covers has been acknowledged meanwhile, the sync counts for
+    /// nothing, and the next one finds out what there is to find out.
+    pub(super) fn wrote_and_synced(
+        &mut self,
+        index: ChunkIndex,
+        handle: ChunkHandle,
+        start: u64,
+        data: Bytes,
+        ack: &ChainAck,
+        mark: Mark,
+    ) -> Parts {
+        let counts = |earlier: &Unsynced| {
+            earlier.handle == handle && earlier.until <= mark.0 && earlier.lost_by(ack).is_empty()
+        };
+        if self.in_sync.contains_key(&index) || !self.unsynced.get(&index).is_none_or(counts) {
+            return self.wrote(index, handle, start, data, ack);
+        }
+        self.unsynced.remove(&index);
+        self.now_dirty(index, handle);
+        self.cut(start..start + data.len() as u64);
+        let mut safe = self.retained.take(bytes_of(index), |seq| seq <= mark.0);
+        self.budget.give_back(safe.iter().map(|(_, data)| data.len()).sum());
+        safe.push((start, data));
+        safe
+    }
+
     /// `range` of the file, within one chunk, is acknowledged to be a hole.
     pub(super) fn zeroed(&mut self, index: ChunkIndex, handle: ChunkHandle, range: Range<u64>, ack: &ChainAck) {
         self.acknowledged(index, handle, ack);
@@ -142,6 +181,7 @@ impl Acks {
         if chunk.handle != handle {
             *chunk = Unsynced::new(handle);
         }
+        chunk.until = self.seq;
         chunk.merge(&ack.members);
     }
 
@@ -267,7 +307,7 @@ impl Drop for Acks {
 
 impl Unsynced {
     fn new(handle: ChunkHandle) -> Self {
-        Self { handle, boots: Vec::new(), complete: true, restarted: BTreeSet::new() }
+        Self { handle, until: 0, boots: Vec::new(), complete: true, restarted: BTreeSet::new() }
     }
 
     fn merge(&mut self, members: &[MemberAck]) {
@@ -288,6 +328,7 @@ impl Unsynced {
         let members: Vec<MemberAck> =
             later.boots.iter().map(|(server, boot)| MemberAck { server: *server, boot: *boot }).collect();
         self.merge(&members);
+        self.until = later.until;
         self.complete &= later.complete;
         self.restarted.extend(later.restarted);
     }

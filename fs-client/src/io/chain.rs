@@ -62,8 +62,9 @@ impl Chains {
         Self { inode, shared, locations }
     }
 
-    /// Writes a piece at `offset` of the file; it lies within one chunk. Allocates the chunk where there is none.
-    pub(super) async fn write(&self, offset: u64, data: Bytes) -> Result<Done, IoError> {
+    /// Writes a piece at `offset` of the file; it lies within one chunk. Allocates the chunk where there is none. `sync`: and then
+    /// syncs the chunk.
+    pub(super) async fn write(&self, offset: u64, data: Bytes, sync: bool) -> Result<Done, IoError> {
         let index = self.index_of(offset)?;
         let at = (offset - index.start()) as u32;
         let crcs = fragment_crcs(u64::from(at), &data);
@@ -76,6 +77,7 @@ impl Chains {
                     offset: at,
                     crcs: crcs.clone(),
                     rest: rest(&location),
+                    sync,
                     data: Payload(data.clone()),
                 };
                 let answer = self.shared.transport.write(&location.replicas[0].endpoint, request).await;

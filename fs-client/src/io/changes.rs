@@ -15,6 +15,8 @@ pub(super) struct Changes {
     size: u64,
     /// Of the last write, acknowledged or not.
     mtime: Option<Timestamp>,
+    /// A program has set it itself since the last write.
+    mtime_is_set: bool,
     kill_suid_sgid: bool,
     /// Bytes acknowledged.
     bytes: u64,
@@ -36,6 +38,7 @@ impl Changes {
     /// A program has written.
     pub(super) fn wrote(&mut self, mtime: Timestamp, kill_suid_sgid: bool) {
         self.mtime = Some(mtime);
+        self.mtime_is_set = false;
         self.kill_suid_sgid |= kill_suid_sgid;
     }
 
@@ -43,7 +46,28 @@ impl Changes {
     pub(super) fn set_mtime(&mut self, mtime: Timestamp) {
         if self.mtime.is_some() {
             self.mtime = Some(mtime);
+            self.mtime_is_set = true;
         }
+    }
+
+    /// The next commit is to say when the last write was although nothing is acknowledged: that of bytes before `end` that are on
+    /// their way, in a file that they do not make larger.
+    pub(super) fn announce(&mut self, end: u64) {
+        self.size = self.size.max(end);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// What [`Self::announce`] said was long ago when the bytes came to be there: whoever has seen the time and not the bytes is to
+    /// see a later one.
+    pub(super) fn announced_too_early(&mut self) {
+        if !self.mtime_is_set {
+            self.mtime = self.mtime.max(Some(Timestamp::now()));
+        }
+    }
+
+    /// Bytes up to `end` of the file are acknowledged, all of them in place of others.
+    pub(super) fn overwrote(&mut self, end: u64) {
+        self.announce(end);
     }
 
     /// Bytes up to `end` of the file are acknowledged.
@@ -112,6 +136,7 @@ impl Changes {
     pub(super) fn take(&mut self, committed_size: u64, reach: Reach) -> Self {
         let mut batch = std::mem::take(self);
         self.mtime = batch.mtime;
+        self.mtime_is_set = batch.mtime_is_set;
         if let Reach::Before(byte) = reach {
             let size = batch.size.min(byte.max(committed_size));
             if size < batch.size {
@@ -132,17 +157,21 @@ impl Changes {
             self.add(extent);
         }
         self.size = self.size.max(later.size);
-        self.mtime = later.mtime.or(self.mtime);
+        if later.mtime.is_some() {
+            self.mtime = later.mtime;
+            self.mtime_is_set = later.mtime_is_set;
+        }
         self.kill_suid_sgid |= later.kill_suid_sgid;
         self.bytes += later.bytes;
         self.grows |= later.grows;
         self.since = self.since.or(later.since);
     }
 
-    /// `mtime` is committed, and nothing is on its way any more.
-    pub(super) fn committed(&mut self, mtime: Timestamp) {
-        if !self.is_due() && self.mtime == Some(mtime) {
-            self.mtime = None;
+    /// `mtime` and `size` are committed, and nothing is on its way any more.
+    pub(super) fn committed(&mut self, mtime: Timestamp, size: u64) {
+        let only_times = self.extents.is_empty() && self.size <= size && !self.kill_suid_sgid;
+        if only_times && self.mtime == Some(mtime) {
+            *self = Self::default();
         }
     }
 
@@ -175,7 +204,7 @@ mod tests {
         assert_eq!((rest.size(), rest.extents()), (300, vec![]));
         assert!(!changes.is_due());
         assert_eq!(changes.mtime(), Some(Timestamp { secs: 1, nanos: 0 }));
-        changes.committed(Timestamp { secs: 1, nanos: 0 });
+        changes.committed(Timestamp { secs: 1, nanos: 0 }, 300);
         assert_eq!(changes.mtime(), None);
     }
 

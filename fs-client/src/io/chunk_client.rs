@@ -52,7 +52,8 @@ impl ChunkClient {
 impl ChunkTransport for ChunkClient {
     async fn write(&self, head: &Endpoint, request: WriteRequest) -> Result<ChainAck, CallError> {
         let connection = self.connection(head, request.data.0.len());
-        answer(connection.stub().write(within(self.calls.write_timeout), request).await)
+        let timeout = if request.sync { self.calls.sync_timeout } else { self.calls.write_timeout };
+        answer(connection.stub().write(within(timeout), request).await)
     }
 
     async fn zero(&self, head: &Endpoint, request: ZeroRequest) -> Result<ChainAck, CallError> {

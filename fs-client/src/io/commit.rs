@@ -88,14 +88,13 @@ impl FileIo {
     fn committed(&self, attr: &Attr) {
         let mut state = self.state.lock();
         let batch = state.committing.take();
-        if let Some(mtime) = batch.and_then(|batch| batch.mtime())
-            && state.pieces.is_empty()
-        {
-            state.changes.committed(mtime);
-        }
         // Unless a newer answer has overtaken this one.
         if attr.changed_at >= state.known.changed_at {
             state.known = KnownAttr::of(attr);
+        }
+        if let Some(batch) = batch {
+            state.confirmed.add(batch.extents());
+            state.forget_times(batch.mtime());
         }
         state.size = state.least_size();
     }

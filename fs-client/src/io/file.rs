@@ -34,6 +34,7 @@ use tokio::time::Instant;
 use super::acks::Acks;
 use super::chain::Chains;
 use super::changes::Changes;
+use super::confirmed::Confirmed;
 use super::error::IoError;
 use super::error_seq::{ErrorCursor, ErrorSeq};
 use super::fetches::Fetches;
@@ -74,6 +75,7 @@ pub(super) struct FileState {
     pub(super) changes: Changes,
     /// The changes that a commit is under way for.
     pub(super) committing: Option<Changes>,
+    pub(super) confirmed: Confirmed,
     pub(super) synced_until: SyncedUntil,
     pub(super) fetches: Fetches,
     pub(super) streams: Streams,
@@ -117,6 +119,7 @@ impl FileIo {
             acks: Acks::new(shared.retained.clone()),
             changes: Changes::default(),
             committing: None,
+            confirmed: Confirmed::default(),
             synced_until: SyncedUntil::default(),
             fetches: Fetches::default(),
             streams: Streams::new(shared.config.read_ahead_bytes),
@@ -263,6 +266,7 @@ impl FileIo {
         self.shared.cache.cut(self.inode, from..u64::MAX);
         if let Some(first) = ChunkIndex::of_offset(from) {
             self.locations.forget_from(first);
+            state.confirmed.forget_from(first);
         }
     }
 
@@ -304,6 +308,15 @@ impl FileState {
     pub(super) fn least_size(&self) -> u64 {
         let committing = self.committing.as_ref().map_or(0, Changes::size);
         self.known.size.max(self.changes.size()).max(committing).max(self.pieces.end().unwrap_or(0))
+    }
+
+    /// A time that is `committed` need not be committed again, once nothing that was written is on its way any more.
+    pub(super) fn forget_times(&mut self, committed: Option<Timestamp>) {
+        if let Some(mtime) = committed
+            && self.pieces.is_empty()
+        {
+            self.changes.committed(mtime, self.known.size);
+        }
     }
 
     fn mtime(&self) -> Option<Timestamp> {

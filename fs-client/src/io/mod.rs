@@ -24,6 +24,7 @@ mod chunk_client;
 mod chunk_transport;
 mod commit;
 mod config;
+mod confirmed;
 mod connections;
 mod error;
 mod error_seq;

@@ -174,6 +174,12 @@ impl Pieces {
         Some(flight)
     }
 
+    /// As [`Self::take_off`], if it is all there is.
+    pub(super) fn take_off_alone(&mut self) -> Option<Flight> {
+        let alone = self.flights.is_empty() && self.runs.len() == 1;
+        if alone { self.take_off(1, usize::MAX) } else { None }
+    }
+
     /// The flight from `start` has ended, one way or the other.
     pub(super) fn land(&mut self, start: u64) -> Flight {
         let flight = self.flights.remove(&start).expect("a flight lands once");

@@ -3,13 +3,14 @@
 use cairn_proto::chunk::CHUNK_SIZE;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ServerId};
 use futures::StreamExt;
+use tokio::time::Instant;
 
-use super::acks::{Outcome, ToSync};
+use super::acks::{Mark, Outcome, ToSync};
 use super::chain::Done;
 use super::changes::Reach;
 use super::error::IoError;
 use super::file::{FileIo, FileState};
-use super::pieces::WriteSeq;
+use super::pieces::{Flight, WriteSeq};
 use super::runs::Parts;
 
 /// Chunks of one file that are synced at a time.
@@ -32,6 +33,14 @@ pub(super) enum Metadata {
     All,
     /// What it takes to find the bytes again: `fdatasync`.
     ToFindBytes,
+}
+
+/// A sync that goes along with a piece.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SyncAlong {
+    pub(super) covers: Mark,
+    /// Since when a commit of the piece's time has been under way, if it is.
+    pub(super) announced: Option<Instant>,
 }
 
 /// What the members of a chain have lost of what they had acknowledged, and what helps.
@@ -125,7 +134,10 @@ impl FileIo {
         let mut rounds = 0;
         loop {
             rounds += 1;
-            let target = self.drain().await;
+            let target = match how {
+                Settle::Sync => self.drain_and_sync(metadata).await?,
+                Settle::HandBack => self.drain().await,
+            };
             let (committed, settled) = tokio::join!(self.commit_for(metadata), self.settle_chunks(how));
             committed?;
             match settled? {
@@ -134,6 +146,36 @@ impl FileIo {
                 Some(_) => {}
             }
         }
+    }
+
+    /// [`Self::drain`]. Where all that is to be sent is one piece, as after most writes of databases, the chunk is synced by the same
+    /// call, and if it only takes the place of other bytes, its time is committed meanwhile.
+    async fn drain_and_sync(&self, metadata: Metadata) -> Result<WriteSeq, IoError> {
+        let overwrites = {
+            let mut state = self.state.lock();
+            state.push();
+            match state.pieces.take_off_alone() {
+                Some(flight) => self.send_and_sync(&mut state, flight, metadata),
+                None => false,
+            }
+        };
+        if !overwrites {
+            return Ok(self.drain().await);
+        }
+        let (target, committed) = tokio::join!(self.drain(), self.commit(Reach::LastAcknowledged));
+        committed.map(|()| target)
+    }
+
+    /// Answers whether there is a time to commit.
+    fn send_and_sync(&self, state: &mut FileState, flight: Flight, metadata: Metadata) -> bool {
+        let end = flight.start + flight.data.len() as u64;
+        let overwrites = metadata == Metadata::All && end <= state.known.size;
+        if overwrites {
+            state.changes.announce(end);
+        }
+        let sync = SyncAlong { covers: state.acks.mark(), announced: overwrites.then(Instant::now) };
+        self.shared.runtime.spawn(self.me().fly(flight, Some(sync)));
+        overwrites
     }
 
     async fn commit_for(&self, metadata: Metadata) -> Result<(), IoError> {

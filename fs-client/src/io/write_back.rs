@@ -1,6 +1,7 @@
 //! Writing: into the buffer, from there to the chunkservers, several pieces at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_proto::attr::MAX_FILE_SIZE;
@@ -15,6 +16,11 @@ use super::changes::Reach;
 use super::error::IoError;
 use super::file::{FileIo, FileState};
 use super::pieces::{Flight, Pieces, WriteSeq};
+use super::sync::SyncAlong;
+
+/// How much earlier than the bytes their time may be seen: a tick of the clock that local file systems take their times from, in
+/// which two writes have the same one.
+const LATE: Duration = Duration::from_millis(4);
 
 /// Where a write goes.
 #[derive(Clone, Copy, Debug)]
@@ -127,18 +133,19 @@ impl FileIo {
         };
         for flight in flights {
             let file = self.me();
-            self.shared.runtime.spawn(file.fly(flight.start, flight.data));
+            self.shared.runtime.spawn(file.fly(flight, None));
         }
     }
 
-    async fn fly(self: Arc<Self>, start: u64, data: Bytes) {
+    pub(super) async fn fly(self: Arc<Self>, flight: Flight, sync: Option<SyncAlong>) {
+        let Flight { start, data, .. } = flight;
         self.look_ahead(start, data.len());
-        let outcome = self.chains.write(start, data).await;
-        self.land(start, outcome);
+        let outcome = self.chains.write(start, data, sync.is_some()).await;
+        self.land(start, outcome, sync);
         self.launch();
     }
 
-    fn land(&self, start: u64, outcome: Result<Done, IoError>) {
+    fn land(&self, start: u64, outcome: Result<Done, IoError>, sync: Option<SyncAlong>) {
         {
             let mut state = self.state.lock();
             let before = state.pieces.charged();
@@ -146,7 +153,7 @@ impl FileIo {
             self.shared.write_back.give_back(before - state.pieces.charged());
             if !state.activity.discarded {
                 match outcome {
-                    Ok(done) => self.acknowledged(&mut state, &flight, &done),
+                    Ok(done) => self.acknowledged(&mut state, &flight, &done, sync),
                     Err(error) => self.failed(&mut state, &flight, error),
                 }
             }
@@ -154,14 +161,28 @@ impl FileIo {
         self.landed.notify_waiters();
     }
 
-    fn acknowledged(&self, state: &mut FileState, flight: &Flight, done: &Done) {
+    fn acknowledged(&self, state: &mut FileState, flight: &Flight, done: &Done, sync: Option<SyncAlong>) {
         let id = done.location.id;
         let end = flight.start + flight.data.len() as u64;
         let length = (end - id.index.start()) as u32;
         let extent = ChunkExtent { index: id.index, handle: id.handle, length, allocated: done.ack.allocated };
         let grows = length > done.location.length || end > state.known.size;
-        state.changes.acknowledged(extent, end, flight.data.len() as u64, grows);
-        let dropped = state.acks.wrote(id.index, id.handle, flight.start, flight.data.clone(), &done.ack);
+        if grows || !state.confirmed.covers(&extent) {
+            state.changes.acknowledged(extent, end, flight.data.len() as u64, grows);
+        } else {
+            state.changes.overwrote(end);
+        }
+        if sync.is_some_and(|sync| sync.announced.is_some_and(|at| at.elapsed() > LATE)) {
+            state.changes.announced_too_early();
+        }
+        state.forget_times(Some(state.known.mtime));
+        let data = flight.data.clone();
+        let dropped = match sync {
+            None => state.acks.wrote(id.index, id.handle, flight.start, data, &done.ack),
+            Some(sync) => {
+                state.acks.wrote_and_synced(id.index, id.handle, flight.start, data, &done.ack, sync.covers)
+            }
+        };
         self.let_go(state, dropped);
     }
 

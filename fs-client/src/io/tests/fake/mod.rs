@@ -36,6 +36,8 @@ pub struct Counts {
     pub read_bytes: usize,
     pub syncs: usize,
     pub hand_backs: usize,
+    /// Writes that synced their chunk.
+    pub synced_writes: usize,
     pub commits: usize,
     pub allocations: usize,
     pub replacements: usize,

@@ -15,7 +15,7 @@ use crate::io::{CallError, ChunkTransport};
 /// What every member of a chain does.
 #[derive(Clone)]
 enum Act {
-    Write(u32, bytes::Bytes),
+    Write { offset: u32, data: bytes::Bytes, sync: bool },
     Zero(u32, u32),
     Sync { hand_back: bool },
 }
@@ -28,7 +28,12 @@ impl World {
     fn act(&mut self, id: ServerId, chunk: ChunkId, act: &Act) -> Result<MemberAck, ChunkError> {
         let server = self.server(id);
         match act {
-            Act::Write(offset, data) => server.write(chunk, *offset, Some(data), data.len() as u32)?,
+            Act::Write { offset, data, sync } => {
+                server.write(chunk, *offset, Some(data), data.len() as u32)?;
+                if *sync {
+                    server.sync(chunk, false)?;
+                }
+            }
             Act::Zero(offset, len) => server.write(chunk, *offset, None, *len)?,
             Act::Sync { hand_back } => server.sync(chunk, *hand_back)?,
         }
@@ -130,7 +135,7 @@ fn haunt(fake: &Arc<Fake>, script: Script, head: &Endpoint, request: &WriteReque
     let (fake, head, request) = (fake.clone(), fake.world.lock().id_at(head), request.clone());
     tokio::spawn(async move {
         tokio::time::sleep(after).await;
-        let act = Act::Write(request.offset, request.data.0.clone());
+        let act = Act::Write { offset: request.offset, data: request.data.0.clone(), sync: request.sync };
         let _ = fake.run(head, &request.rest, request.chunk, &act, usize::MAX).await;
     });
 }
@@ -144,13 +149,16 @@ impl ChunkTransport for Arc<Fake> {
             held.acquire().await.expect("not closed").forget();
         }
         let alone = request.rest.is_empty();
-        let script = match self.faults.lock().next_write() {
+        let script = self.faults.lock().next_write();
+        let script = match script {
             // With nobody left to fence it off it would come back as a ghost: the one case that the protocol cannot exclude.
             Script::LostButDoneLater(_) if alone => Script::LostAfter(1),
+            Script::Fine if request.sync => self.faults.lock().next_sync(),
             script => script,
         };
+        self.world.lock().counts.synced_writes += usize::from(request.sync);
         haunt(self, script, head, &request);
-        let act = Act::Write(request.offset, request.data.0.clone());
+        let act = Act::Write { offset: request.offset, data: request.data.0.clone(), sync: request.sync };
         let answer = self.call(script, head, &request.rest, request.chunk, act).await;
         let mut world = self.world.lock();
         let (first, handle) = (request.offset / 4096, request.chunk.handle);
