@@ -34,7 +34,7 @@ pub struct ChunkserverConfig {
 
     /// Bytes of the file system that chunks never get, so that it is never really full.
     pub reserve_bytes: u64,
-    /// Chunks kept open at most, two files each.
+    /// Chunks kept open at most, a file each.
     pub open_chunks: usize,
     /// Milliseconds between heartbeats, where not as the metaserver says.
     pub heartbeat_ms: Option<u64>,

@@ -12,11 +12,13 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
-use super::seal::{SealError, seal, unseal};
+use super::seal::{SealError, format_of, seal, unseal};
 
 const MAGIC: [u8; 8] = *b"CAIRNCSD";
 /// Format of [`Identity`], and with it of the directory's layout.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
+/// The oldest one that is read. Format 1 kept a chunk in two files, and was never released.
+const OLDEST_FORMAT: u16 = 2;
 /// What may be in a directory that no server has used yet.
 const NO_CONTENT: [&str; 3] = ["lock", "identity.tmp", "lost+found"];
 
@@ -44,6 +46,10 @@ pub enum DataDirError {
         "{path}: its `identity` file is damaged ({source}): restore it, or move the directory away and start empty"
     )]
     Damaged { path: PathBuf, source: SealError },
+    #[error(
+        "{path}: it is of format {found}, from before the first release, which no release reads: start with an empty directory"
+    )]
+    Older { path: PathBuf, found: u16 },
     #[error("{path}: it belongs to cluster {theirs}, not {ours}")]
     OtherCluster { path: PathBuf, ours: ClusterId, theirs: ClusterId },
 }
@@ -64,8 +70,14 @@ impl DataDir {
         let lock = lock(&layout)?;
         let path = layout.identity();
         let identity = match std::fs::read(&path) {
-            Ok(bytes) => unseal(MAGIC, FORMAT, &bytes)
-                .map_err(|source| DataDirError::Damaged { path: root.to_owned(), source })?,
+            Ok(bytes) => {
+                let identity = unseal(MAGIC, FORMAT, &bytes)
+                    .map_err(|source| DataDirError::Damaged { path: root.to_owned(), source })?;
+                if let Some(found) = format_of(&bytes).filter(|found| *found < OLDEST_FORMAT) {
+                    return Err(DataDirError::Older { path: root.to_owned(), found });
+                }
+                identity
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 refuse_content(root)?;
                 let identity = Identity { server: ServerId::random(), cluster: None };
@@ -151,7 +163,7 @@ mod tests {
         let bytes = seal(MAGIC, FORMAT, &identity).unwrap();
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         let body = format!("10{}0110{}", "ab".repeat(16), "cd".repeat(16));
-        assert_eq!(hex, format!("434149524e4353440100230012ff3baf{body}"));
+        assert_eq!(hex, format!("434149524e43534402002300e9e3a07c{body}"));
     }
 
     #[test]
@@ -170,6 +182,16 @@ mod tests {
         data.join(cluster).unwrap();
         let other = ClusterId::random();
         assert!(matches!(data.join(other), Err(DataDirError::OtherCluster { theirs, .. }) if theirs == cluster));
+    }
+
+    #[test]
+    fn a_directory_of_before_the_first_release_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("identity");
+        let old = seal(MAGIC, 1, &Identity { server: ServerId::random(), cluster: None }).unwrap();
+        std::fs::write(&path, &old).unwrap();
+        assert!(matches!(DataDir::open(dir.path()), Err(DataDirError::Older { found: 1, .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), old);
     }
 
     #[test]

@@ -1,17 +1,18 @@
-//! The header file of a chunk, as bytes: two slots that say what the chunk is, and behind them the table of sums.
+//! The header of a chunk, as bytes: two slots that say what the chunk is, and behind them the table of sums.
 //!
 //! ```text
 //!    0  slot 0, 512 bytes     a sealed record (see `seal`), magic "CAIRNCHK"
 //!  512  slot 1, 512 bytes     the same
 //! 1024  table                 8 bytes a block, to the last block that was ever written:
 //!                             u32 sum of the block, u32 the sum before that one, little endian
+//! 135168                      the chunk's bytes
 //! ```
 //!
 //! A slot never replaces the one that is known to be on disk, so a write that tears leaves that one, and each is a disk sector
 //! of its own. The one whose sequence number is higher counts. The first 384 blocks have their sums in the same 4 KiB as the slots: a small
 //! file costs one page of header.
 
-use cairn_proto::chunk::{BLOCKS_PER_CHUNK, BlockSum, CHUNK_SIZE, ChunkId};
+use cairn_proto::chunk::{BLOCK_SIZE, BLOCKS_PER_CHUNK, BlockSum, CHUNK_SIZE, ChunkId};
 use cairn_proto::chunkserver::{ChunkStat, ChunkState};
 use cairn_proto::ids::ClusterId;
 use serde::{Deserialize, Serialize};
@@ -31,8 +32,8 @@ pub const TABLE_OFFSET: usize = 2 * SLOT_BYTES;
 pub const ENTRY_BYTES: usize = 8;
 /// Bytes read at once when a header is opened; the table of a small chunk is among them.
 pub const FIRST_READ_BYTES: usize = 4096;
-/// Bytes of the longest header file.
-pub const MAX_HEADER_BYTES: usize = TABLE_OFFSET + BLOCKS_PER_CHUNK * ENTRY_BYTES;
+/// Where the chunk's bytes begin in the file: behind the longest table, at a block.
+pub const DATA_OFFSET: u64 = (TABLE_OFFSET + BLOCKS_PER_CHUNK * ENTRY_BYTES).next_multiple_of(BLOCK_SIZE) as u64;
 
 /// What a slot says of its chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -40,7 +41,7 @@ pub struct Header {
     pub cluster: ClusterId,
     pub id: ChunkId,
     pub state: ChunkState,
-    /// Bytes to the end of the last written one. Of a dirty chunk, the data file's length says it.
+    /// Bytes to the end of the last written one. Of a dirty chunk, the file's length says it.
     pub length: u32,
     /// Bytes in blocks whose sum is not a hole's. Of a dirty chunk, the table says it.
     pub allocated: u32,
@@ -67,7 +68,7 @@ pub struct Slots {
     pub header: Header,
 }
 
-/// Why a header file does not describe a chunk.
+/// Why a header does not describe a chunk.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum HeaderError {
     /// Nothing was ever written durably: what a power cut leaves of a chunk that was being created.
@@ -91,7 +92,7 @@ pub fn encode_slot(sequence: u64, header: &Header) -> Result<(u64, [u8; SLOT_BYT
     Ok(((sequence % 2) * SLOT_BYTES as u64, slot))
 }
 
-/// What the first bytes of a header file say.
+/// What the first bytes of a chunk file say.
 ///
 /// Where only one slot is readable beside a damaged one, its chunk counts as dirty: the damaged slot may have said so.
 pub fn decode_slots(file: &[u8]) -> Result<Slots, HeaderError> {
@@ -149,7 +150,7 @@ pub fn encode_entries(entries: impl Iterator<Item = Entry>) -> Vec<u8> {
         .collect()
 }
 
-/// The entries of a header file, `table` being its bytes from [`TABLE_OFFSET`] on. A torn last entry is a hole.
+/// The entries of a header, `table` being its bytes from [`TABLE_OFFSET`] on. A torn last entry is a hole.
 pub fn decode_entries(table: &[u8]) -> impl Iterator<Item = Entry> + '_ {
     let (entries, _torn) = table.as_chunks::<ENTRY_BYTES>();
     entries.iter().take(BLOCKS_PER_CHUNK).map(|&[a, b, c, d, e, f, g, h]| Entry {

@@ -11,26 +11,25 @@ use parking_lot::Mutex;
 
 use super::Store;
 use super::access::blocking;
-use super::disk::{DiskFile, OpenMode, write_all_at};
-use super::header::{Entry, Header, encode_entries, encode_slot, entry_offset};
+use super::disk::{DiskFile, OpenMode, Part, write_all_at};
+use super::header::{DATA_OFFSET, Entry, Header, encode_entries, encode_slot, entry_offset};
 use super::index;
 use super::shared::{Shared, disk_error};
 use super::table::SumTable;
 
-/// The files of a copy to be, under temporary names. Removed when dropped before [`Incoming::install`].
+/// The file of a copy to be, under a temporary name. Removed when dropped before [`Incoming::install`].
 #[derive(Debug)]
 pub struct Incoming {
-    files: Arc<TemporaryFiles>,
+    file: Arc<TemporaryFile>,
 }
 
 #[derive(Debug)]
-struct TemporaryFiles {
+struct TemporaryFile {
     shared: Arc<Shared>,
     id: ChunkId,
-    header_path: PathBuf,
-    data_path: PathBuf,
-    header: Box<dyn DiskFile>,
-    data: Box<dyn DiskFile>,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    data: Part,
     table: Mutex<SumTable>,
 }
 
@@ -41,12 +40,11 @@ impl Store {
         blocking(move || {
             let fail = |e: &io::Error| disk_error("create a copy", Some(id.handle), e);
             shared.make_dir(id.handle).map_err(|e| fail(&e))?;
-            let (header_path, data_path) = shared.layout.temporary(id.handle, shared.next_copy());
-            let header = shared.disk.open(&header_path, OpenMode::New).map_err(|e| fail(&e))?;
-            let data = shared.disk.open(&data_path, OpenMode::New).map_err(|e| fail(&e))?;
-            let table = Mutex::default();
-            let files = TemporaryFiles { shared: shared.clone(), id, header_path, data_path, header, data, table };
-            Ok(Incoming { files: Arc::new(files) })
+            let path = shared.layout.temporary(id.handle, shared.next_copy());
+            let file: Arc<dyn DiskFile> = shared.disk.open(&path, OpenMode::New).map_err(|e| fail(&e))?.into();
+            let data = Part::new(file.clone(), DATA_OFFSET);
+            let temporary = TemporaryFile { shared: shared.clone(), id, path, file, data, table: Mutex::default() };
+            Ok(Incoming { file: Arc::new(temporary) })
         })
         .await
     }
@@ -55,32 +53,32 @@ impl Store {
 impl Incoming {
     /// Takes whole blocks in, the last of which may be short, and verifies them.
     pub async fn put(&self, offset: u32, sums: Vec<BlockSum>, bytes: bytes::Bytes) -> Result<(), ChunkError> {
-        let files = self.files.clone();
-        blocking(move || files.put(offset, &sums, &bytes)).await
+        let file = self.file.clone();
+        blocking(move || file.put(offset, &sums, &bytes)).await
     }
 
     /// The sums of what was taken in.
     pub fn sums(&self) -> Vec<BlockSum> {
-        self.files.table.lock().trimmed()
+        self.file.table.lock().trimmed()
     }
 
     /// Makes the copy durable and puts it in the place of whatever copy there is.
     pub async fn install(self, store: &Store, length: u32) -> Result<ChunkStat, ChunkError> {
-        let range = store.lock_all(self.files.id.handle).await;
+        let range = store.lock_all(self.file.id.handle).await;
         let live = range.live.clone();
         let gate = live.gate.clone().write_owned().await;
         blocking(move || {
             let (_range, _gate) = (range, gate);
-            let stat = self.files.finish(length)?;
+            let stat = self.file.finish(length)?;
             // Whoever has the old files open goes on reading them; nobody writes to them any more.
             live.set_files(None);
-            self.files.replace(stat)
+            self.file.replace(stat)
         })
         .await
     }
 }
 
-impl TemporaryFiles {
+impl TemporaryFile {
     fn put(&self, offset: u32, sums: &[BlockSum], bytes: &[u8]) -> Result<(), ChunkError> {
         let first = offset / BLOCK_SIZE as u32;
         if bytes.len().div_ceil(BLOCK_SIZE) != sums.len() || first as usize + sums.len() > BLOCKS_PER_CHUNK {
@@ -99,7 +97,7 @@ impl TemporaryFiles {
             if !is_hole(&run[0]) {
                 self.shared.admit(len as u64)?;
                 let from = (at - u64::from(offset)) as usize;
-                write_all_at(&*self.data, &bytes[from..from + len], at).map_err(|e| self.fail(&e.error))?;
+                write_all_at(&self.data, &bytes[from..from + len], at).map_err(|e| self.fail(&e.error))?;
             }
             at += len as u64;
         }
@@ -108,7 +106,7 @@ impl TemporaryFiles {
         Ok(())
     }
 
-    /// Writes the header, and syncs both files.
+    /// Writes the header, and syncs the file.
     fn finish(&self, length: u32) -> Result<ChunkStat, ChunkError> {
         let Some(cluster) = self.shared.cluster.get().copied() else {
             return Err(ChunkError::Malformed("this server has not joined a cluster yet".into()));
@@ -119,19 +117,19 @@ impl TemporaryFiles {
         let header = Header { cluster, id: self.id, state: ChunkState::Clean, length, allocated };
         let (offset, slot) =
             encode_slot(1, &header).map_err(|e| ChunkError::Disk(format!("cannot encode a header: {e}")))?;
-        let written = write_all_at(&*self.header, &slot, offset)
-            .and_then(|()| write_all_at(&*self.header, &encode_entries(entries), entry_offset(0)));
+        let written = write_all_at(&*self.file, &slot, offset)
+            .and_then(|()| write_all_at(&*self.file, &encode_entries(entries), entry_offset(0)));
         written.map_err(|e| self.fail(&e.error))?;
         self.data.set_len(u64::from(length)).map_err(|e| self.fail(&e))?;
-        self.data.sync_data().and_then(|()| self.header.sync_data()).map_err(|e| self.fail(&e))?;
+        self.file.sync_data().map_err(|e| self.fail(&e))?;
         Ok(header.stat())
     }
 
-    /// The old header goes, the new data comes, the new header comes: dying in between leaves no copy, never a mixed one.
+    /// One name takes the place of the other: dying on the way leaves the old copy or the new one, never a mixed one.
     fn replace(&self, stat: ChunkStat) -> Result<ChunkStat, ChunkError> {
-        let Shared { index, changes, damage, .. } = &*self.shared;
+        let Shared { disk, layout, index, changes, damage, .. } = &*self.shared;
         let handle = self.id.handle;
-        let moved = self.move_files(index.get(handle).is_some());
+        let moved = disk.rename(&self.path, &layout.chunk(handle));
         match &moved {
             Ok(()) => drop(index.put(index::Entry { stat, scanned: true })),
             Err(_) => drop(index.remove(handle)),
@@ -141,26 +139,14 @@ impl TemporaryFiles {
         moved.map(|()| stat).map_err(|e| self.fail(&e))
     }
 
-    fn move_files(&self, replaces: bool) -> io::Result<()> {
-        let Shared { disk, layout, .. } = &*self.shared;
-        let handle = self.id.handle;
-        if replaces {
-            disk.remove(&layout.header(handle))?;
-            disk.sync_dir(&layout.dir(handle))?;
-        }
-        disk.rename(&self.data_path, &layout.data(handle))?;
-        disk.rename(&self.header_path, &layout.header(handle))
-    }
-
     fn fail(&self, error: &io::Error) -> ChunkError {
         disk_error("write a copy", Some(self.id.handle), error)
     }
 }
 
-impl Drop for TemporaryFiles {
-    /// After a success there is nothing under these names any more.
+impl Drop for TemporaryFile {
+    /// After a success there is nothing under this name any more.
     fn drop(&mut self) {
-        let _ = self.shared.disk.remove(&self.data_path);
-        let _ = self.shared.disk.remove(&self.header_path);
+        let _ = self.shared.disk.remove(&self.path);
     }
 }

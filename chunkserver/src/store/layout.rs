@@ -5,8 +5,7 @@
 //! lock                     held while a server runs on it
 //! chunks/0a3/              256 chunks with neighbouring handles: (handle >> 8) & 0xfff, so that files that were written
 //!                          together share directories, and one directory sync serves many of them
-//!   000000000000a3f1.head  a chunk's header: see `header`
-//!   000000000000a3f1.data  its bytes
+//!   000000000000a3f1.chunk a chunk: its header (see `header`) and its bytes
 //!   *.tmp                  a copy that is being fetched; removed at the next start
 //! quarantine/              files that do not describe themselves any more, for people to look at
 //! ```
@@ -15,8 +14,7 @@ use std::path::{Path, PathBuf};
 
 use cairn_proto::ids::ChunkHandle;
 
-const HEADER_SUFFIX: &str = "head";
-const DATA_SUFFIX: &str = "data";
+const CHUNK_SUFFIX: &str = "chunk";
 const TMP_SUFFIX: &str = "tmp";
 
 /// A data directory.
@@ -28,8 +26,7 @@ pub struct Layout {
 /// What a file name below `chunks/` says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileKind {
-    Header(ChunkHandle),
-    Data(ChunkHandle),
+    Chunk(ChunkHandle),
     /// Left behind by a crash.
     Leftover,
     Unknown,
@@ -60,27 +57,18 @@ impl Layout {
         self.root.join("quarantine")
     }
 
-    /// The directory of a chunk's files.
+    /// The directory of a chunk's file.
     pub fn dir(&self, handle: ChunkHandle) -> PathBuf {
         self.chunks().join(format!("{:03x}", (handle.0 >> 8) & 0xfff))
     }
 
-    pub fn header(&self, handle: ChunkHandle) -> PathBuf {
-        self.file(handle, HEADER_SUFFIX)
+    pub fn chunk(&self, handle: ChunkHandle) -> PathBuf {
+        self.dir(handle).join(format!("{:016x}.{CHUNK_SUFFIX}", handle.0))
     }
 
-    pub fn data(&self, handle: ChunkHandle) -> PathBuf {
-        self.file(handle, DATA_SUFFIX)
-    }
-
-    /// Header and data of copy number `copy` of this run that is being fetched.
-    pub fn temporary(&self, handle: ChunkHandle, copy: u64) -> (PathBuf, PathBuf) {
-        let name = |suffix| self.dir(handle).join(format!("{:016x}.{copy}.{suffix}.{TMP_SUFFIX}", handle.0));
-        (name(HEADER_SUFFIX), name(DATA_SUFFIX))
-    }
-
-    fn file(&self, handle: ChunkHandle, suffix: &str) -> PathBuf {
-        self.dir(handle).join(format!("{:016x}.{suffix}", handle.0))
+    /// Copy number `copy` of this run that is being fetched.
+    pub fn temporary(&self, handle: ChunkHandle, copy: u64) -> PathBuf {
+        self.dir(handle).join(format!("{:016x}.{copy}.{TMP_SUFFIX}", handle.0))
     }
 
     /// What `path`, somewhere below `chunks/`, is.
@@ -90,8 +78,7 @@ impl Layout {
         }
         let handle = path.file_stem().and_then(|stem| u64::from_str_radix(stem.to_str()?, 16).ok()).map(ChunkHandle);
         match handle {
-            Some(handle) if self.header(handle) == path => FileKind::Header(handle),
-            Some(handle) if self.data(handle) == path => FileKind::Data(handle),
+            Some(handle) if self.chunk(handle) == path => FileKind::Chunk(handle),
             Some(_) | None => FileKind::Unknown,
         }
     }
@@ -105,13 +92,12 @@ mod tests {
     fn names_are_recognised() {
         let layout = Layout::new(Path::new("/d"));
         let handle = ChunkHandle(0xa3f1);
-        assert_eq!(layout.header(handle), Path::new("/d/chunks/0a3/000000000000a3f1.head"));
-        assert_eq!(layout.classify(&layout.header(handle)), FileKind::Header(handle));
-        assert_eq!(layout.classify(&layout.data(handle)), FileKind::Data(handle));
-        let (header, data) = layout.temporary(handle, 7);
-        assert_eq!(data, Path::new("/d/chunks/0a3/000000000000a3f1.7.data.tmp"));
-        assert_eq!(layout.classify(&header), FileKind::Leftover);
-        assert_eq!(layout.classify(Path::new("/d/chunks/0a4/000000000000a3f1.head")), FileKind::Unknown);
+        assert_eq!(layout.chunk(handle), Path::new("/d/chunks/0a3/000000000000a3f1.chunk"));
+        assert_eq!(layout.classify(&layout.chunk(handle)), FileKind::Chunk(handle));
+        let temporary = layout.temporary(handle, 7);
+        assert_eq!(temporary, Path::new("/d/chunks/0a3/000000000000a3f1.7.tmp"));
+        assert_eq!(layout.classify(&temporary), FileKind::Leftover);
+        assert_eq!(layout.classify(Path::new("/d/chunks/0a4/000000000000a3f1.chunk")), FileKind::Unknown);
         assert_eq!(layout.classify(Path::new("/d/chunks/0a3/notes.txt")), FileKind::Unknown);
     }
 }

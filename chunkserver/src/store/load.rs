@@ -3,9 +3,9 @@
 //! Only headers are read, and the tables of dirty chunks; no data. What describes itself no longer is put aside, never
 //! removed, unless it cannot have been acknowledged as durable.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cairn_proto::chunk::CHUNK_SIZE;
 use cairn_proto::chunkserver::{ChunkStat, ChunkState};
@@ -13,8 +13,8 @@ use cairn_proto::ids::ChunkHandle;
 use parking_lot::Mutex;
 
 use super::chunk::{ReadHeader, ReadHeaderError, read_header};
-use super::disk::OpenMode;
-use super::header::{Header, HeaderError};
+use super::disk::{DiskFile, OpenMode, Part};
+use super::header::{DATA_OFFSET, Header, HeaderError};
 use super::index::Entry;
 use super::layout::FileKind;
 use super::shared::Shared;
@@ -52,7 +52,7 @@ pub fn load(shared: &Shared) -> Result<LoadReport, LoadError> {
     let work = || -> Result<LoadReport, LoadError> {
         let mut report = LoadReport::default();
         while let Some(dir) = next() {
-            Loader { shared, dir: &dir, report: &mut report, spared: HashSet::new() }.load_dir()?;
+            Loader { shared, dir: &dir, report: &mut report }.load_dir()?;
         }
         Ok(report)
     };
@@ -81,8 +81,6 @@ struct Loader<'a> {
     shared: &'a Shared,
     dir: &'a Path,
     report: &'a mut LoadReport,
-    /// Not in the index, but not to be removed either.
-    spared: HashSet<ChunkHandle>,
 }
 
 impl Loader<'_> {
@@ -90,21 +88,13 @@ impl Loader<'_> {
         let fail = |source| LoadError::Io { path: self.dir.to_owned(), source };
         let paths = self.shared.disk.list(self.dir).map_err(fail)?;
         let removed_before = self.report.removed;
-        let mut data = Vec::new();
         for path in paths {
             match self.shared.layout.classify(&path) {
-                FileKind::Header(handle) => self.load_chunk(handle, &path)?,
-                FileKind::Data(handle) => data.push((handle, path)),
+                FileKind::Chunk(handle) => self.load_chunk(handle, &path)?,
                 FileKind::Leftover => self.remove(&path),
                 FileKind::Unknown => {
                     tracing::warn!(path = %path.display(), "a file that is not a chunk's is left alone")
                 }
-            }
-        }
-        for (handle, path) in data {
-            // Of a creation or a deletion that a crash interrupted: its header was never durable, or is gone on purpose.
-            if self.shared.index.get(handle).is_none() && !self.spared.contains(&handle) {
-                self.remove(&path);
             }
         }
         if self.report.removed > removed_before {
@@ -116,20 +106,20 @@ impl Loader<'_> {
 
     fn load_chunk(&mut self, handle: ChunkHandle, path: &Path) -> Result<(), LoadError> {
         let fail = |source| LoadError::Io { path: path.to_owned(), source };
-        let file = self.shared.disk.open(path, OpenMode::Existing).map_err(fail)?;
+        let file: Arc<dyn DiskFile> = self.shared.disk.open(path, OpenMode::Existing).map_err(fail)?.into();
+        let data = Part::new(file.clone(), DATA_OFFSET);
         let read = match read_header(&*file, |slots| slots.header.state == ChunkState::Dirty) {
             Ok(read) => read,
             Err(ReadHeaderError::Io(error)) => {
                 // One bad sector must not keep all the other chunks from being served.
                 tracing::error!(chunk = handle.0, %error, "a header cannot be read; its chunk is not served");
                 self.report.unusable += 1;
-                self.spared.insert(handle);
                 return Ok(());
             }
             Err(ReadHeaderError::Content(source @ HeaderError::Newer(_))) => {
                 return Err(LoadError::Newer { path: path.to_owned(), source });
             }
-            Err(ReadHeaderError::Content(HeaderError::Empty)) if self.data_len(handle).is_ok_and(|len| len == 0) => {
+            Err(ReadHeaderError::Content(HeaderError::Empty)) if data.length().is_ok_and(|len| len == 0) => {
                 self.remove(path);
                 return Ok(());
             }
@@ -142,7 +132,7 @@ impl Loader<'_> {
             self.quarantine(handle, why);
             return Ok(());
         }
-        let entry = self.entry(&read).map_err(fail)?;
+        let entry = entry(&read, &data).map_err(fail)?;
         match entry.stat.state {
             ChunkState::Clean => self.report.clean += 1,
             ChunkState::Dirty => self.report.dirty += 1,
@@ -162,26 +152,6 @@ impl Loader<'_> {
         }
     }
 
-    fn entry(&self, read: &ReadHeader) -> io::Result<Entry> {
-        let header = read.slots.header;
-        Ok(match header.state {
-            ChunkState::Clean => Entry { stat: header.stat(), scanned: true },
-            ChunkState::Dirty => {
-                let length = self.data_len(header.id.handle)?.min(CHUNK_SIZE) as u32;
-                let allocated = read.entries.iter().map(|entry| entry.sum).collect::<SumTable>().allocated();
-                Entry { stat: ChunkStat { length, allocated, ..header.stat() }, scanned: false }
-            }
-        })
-    }
-
-    fn data_len(&self, handle: ChunkHandle) -> io::Result<u64> {
-        match self.shared.disk.open(&self.shared.layout.data(handle), OpenMode::Existing) {
-            Ok(file) => file.length(),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(e) => Err(e),
-        }
-    }
-
     fn remove(&mut self, path: &Path) {
         match self.shared.disk.remove(path) {
             Ok(()) => {
@@ -197,19 +167,23 @@ impl Loader<'_> {
         let to = layout.quarantine();
         tracing::error!(chunk = handle.0, why, to = %to.display(), "a chunk cannot be used and is put aside");
         self.report.unusable += 1;
-        self.spared.insert(handle);
-        let moved = self.shared.disk.create_dir(&to).and_then(|()| {
-            // The data first: without its header it would be removed at the next start.
-            for path in [layout.data(handle), layout.header(handle)] {
-                match self.shared.disk.rename(&path, &to.join(path.file_name().unwrap_or_default())) {
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                    result => result?,
-                }
-            }
-            Ok(())
-        });
+        let path = layout.chunk(handle);
+        let moved = self.shared.disk.create_dir(&to);
+        let moved = moved.and_then(|()| self.shared.disk.rename(&path, &to.join(path.file_name().unwrap_or_default())));
         if let Err(error) = moved {
             tracing::error!(chunk = handle.0, %error, "cannot put it aside");
         }
     }
+}
+
+fn entry(read: &ReadHeader, data: &dyn DiskFile) -> io::Result<Entry> {
+    let header = read.slots.header;
+    Ok(match header.state {
+        ChunkState::Clean => Entry { stat: header.stat(), scanned: true },
+        ChunkState::Dirty => {
+            let length = data.length()?.min(CHUNK_SIZE) as u32;
+            let allocated = read.entries.iter().map(|entry| entry.sum).collect::<SumTable>().allocated();
+            Entry { stat: ChunkStat { length, allocated, ..header.stat() }, scanned: false }
+        }
+    })
 }

@@ -45,6 +45,8 @@ use changes::Feed;
 pub use chunk::Piece;
 use damage::DamageLog;
 use disk::Disk;
+#[cfg(test)]
+pub use header::DATA_OFFSET;
 pub use incoming::Incoming;
 pub use layout::Layout;
 use live::LiveChunks;
@@ -58,7 +60,7 @@ pub use table::blocks_of;
 pub struct StoreLimits {
     /// Bytes of the file system that chunks never get.
     pub reserve_bytes: u64,
-    /// Chunks kept open at most, two files each.
+    /// Chunks kept open at most, a file each.
     pub open_chunks: NonZeroUsize,
 }
 

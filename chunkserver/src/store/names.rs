@@ -17,7 +17,7 @@ use super::disk::Disk;
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// Chunks whose names were made or found in it.
+    /// Chunks whose name was made or found in it.
     entered: AtomicU64,
     /// Those up to this one are durable.
     durable: AtomicU64,
@@ -25,9 +25,9 @@ pub struct Directory {
     syncing: Mutex<()>,
 }
 
-/// The names of one chunk's files.
+/// The name of one chunk's file.
 #[derive(Clone, Debug)]
-pub struct Names {
+pub struct Name {
     directory: Arc<Directory>,
     number: u64,
 }
@@ -37,21 +37,21 @@ impl Directory {
         Self { path, entered: 0.into(), durable: 0.into(), syncing: Mutex::default() }
     }
 
-    /// Counts names that are there, and may not be durable.
-    pub fn enter(self: &Arc<Self>) -> Names {
-        Names { directory: self.clone(), number: self.entered.fetch_add(1, Ordering::AcqRel) + 1 }
+    /// Counts a name that is there, and may not be durable.
+    pub fn enter(self: &Arc<Self>) -> Name {
+        Name { directory: self.clone(), number: self.entered.fetch_add(1, Ordering::AcqRel) + 1 }
     }
 }
 
-impl Names {
-    pub fn are_durable(&self) -> bool {
+impl Name {
+    pub fn is_durable(&self) -> bool {
         self.directory.durable.load(Ordering::Acquire) >= self.number
     }
 
-    /// Makes the names durable. After a failed sync everyone who waited tries by himself, and hears of it himself.
+    /// Makes the name durable. After a failed sync everyone who waited tries by himself, and hears of it himself.
     pub fn sync(&self, disk: &dyn Disk) -> io::Result<()> {
         let _syncing = self.directory.syncing.lock();
-        if self.are_durable() {
+        if self.is_durable() {
             return Ok(());
         }
         // Names that are entered from here on may miss the sync.
@@ -74,10 +74,10 @@ mod tests {
         let [first, second] = [directory.enter(), directory.enter()];
         second.sync(&disk).unwrap();
         first.sync(&disk).unwrap();
-        assert!(first.are_durable() && second.are_durable());
+        assert!(first.is_durable() && second.is_durable());
         assert_eq!(disk.dir_syncs(), 1);
         let third = directory.enter();
-        assert!(!third.are_durable());
+        assert!(!third.is_durable());
         third.sync(&disk).unwrap();
         assert_eq!(disk.dir_syncs(), 2);
     }
@@ -89,9 +89,9 @@ mod tests {
         let names = directory.enter();
         disk.set_faults(Faults { dies_after: Some(0), ..Faults::default() });
         assert!(names.sync(&disk).is_err() && names.sync(&disk).is_err());
-        assert!(!names.are_durable());
+        assert!(!names.is_durable());
         disk.set_faults(Faults::default());
         names.sync(&disk).unwrap();
-        assert!(names.are_durable());
+        assert!(names.is_durable());
     }
 }

@@ -62,6 +62,11 @@ pub fn unseal<T: DeserializeOwned>(magic: [u8; 8], known: u16, bytes: &[u8]) -> 
     postcard::from_bytes(body).map_err(|_| SealError::Body)
 }
 
+/// The format of a record that [`unseal`] has read.
+pub fn format_of(bytes: &[u8]) -> Option<u16> {
+    bytes.get(8..10).map(|format| u16::from_le_bytes([format[0], format[1]]))
+}
+
 fn checksum(lengths: &[u8], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(lengths);

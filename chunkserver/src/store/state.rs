@@ -105,7 +105,7 @@ impl Store {
                 Some(stat) if stat.id.version <= version => {}
                 Some(_) | None => return Ok(()),
             }
-            remove_files(&shared, handle).map_err(|e| disk_error("delete a chunk", Some(handle), &e))?;
+            remove_file(&shared, handle).map_err(|e| disk_error("delete a chunk", Some(handle), &e))?;
             live.set_files(None);
             Ok(())
         })
@@ -113,21 +113,14 @@ impl Store {
     }
 }
 
-/// Removes a chunk from disk and memory. The header goes first: without it, the chunk is gone.
-fn remove_files(shared: &Shared, handle: ChunkHandle) -> io::Result<()> {
-    remove_if_there(shared.disk.remove(&shared.layout.header(handle)))?;
+/// Removes a chunk from disk and memory.
+fn remove_file(shared: &Shared, handle: ChunkHandle) -> io::Result<()> {
+    match shared.disk.remove(&shared.layout.chunk(handle)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        removed => removed?,
+    }
     shared.index.remove(handle);
     shared.changes.touch(handle);
     shared.damage.forget(handle);
-    if let Err(error) = remove_if_there(shared.disk.remove(&shared.layout.data(handle))) {
-        tracing::warn!(chunk = handle.0, %error, "the bytes of a deleted chunk stay until the next start");
-    }
     Ok(())
-}
-
-fn remove_if_there(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
 }

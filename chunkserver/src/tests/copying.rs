@@ -34,7 +34,7 @@ async fn damage_is_not_copied() {
     a.client.write(soon(), write_request(id, 0, &pattern(1, 10 * BLOCK), &[])).await.unwrap().unwrap();
     a.client.hand_back(soon(), chain_request(id, &[])).await.unwrap().unwrap();
     b.client.write(soon(), write_request(id, 0, b"old but whole", &[])).await.unwrap().unwrap();
-    flip(&a.data_file(id), 5 * BLOCK as u64 + 9);
+    a.flip(id, 5 * BLOCK as u64 + 9);
     let error = b.client.copy_from(soon(), id, a.replica.endpoint.clone()).await.unwrap().unwrap_err();
     let damaged = ChunkError::DamagedOnDisk { handle: id.handle, block: 5 };
     assert_eq!(error, ChunkError::Chain { server: a.server, cause: ChainFailure::Refused(Box::new(damaged)) });

@@ -10,7 +10,6 @@ mod reporting;
 mod speed;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,7 +36,7 @@ use crate::load::Load;
 use crate::replication::Replication;
 use crate::service::Service;
 use crate::store::disk::OsDisk;
-use crate::store::{Layout, Store, StoreLimits};
+use crate::store::{DATA_OFFSET, Layout, Store, StoreLimits};
 
 const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(77));
 const BLOCK: usize = BLOCK_SIZE;
@@ -87,8 +86,14 @@ impl Node {
         Self::on(dir, server.0.as_u128()).await
     }
 
-    fn data_file(&self, id: ChunkId) -> PathBuf {
-        Layout::new(self.dir.path()).data(id.handle)
+    /// Flips a bit of the byte at `offset` of a chunk.
+    fn flip(&self, id: ChunkId, offset: u64) {
+        use std::os::unix::fs::FileExt;
+        let path = Layout::new(self.dir.path()).chunk(id.handle);
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let (mut byte, at) = ([0], DATA_OFFSET + offset);
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 0x40], at).unwrap();
     }
 
     async fn contents(&self, id: ChunkId) -> Vec<u8> {
@@ -147,12 +152,4 @@ fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     StdRng::seed_from_u64(seed).fill(&mut bytes[..]);
     bytes
-}
-
-fn flip(path: &std::path::Path, offset: u64) {
-    use std::os::unix::fs::FileExt;
-    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, offset).unwrap();
-    file.write_all_at(&[byte[0] ^ 0x40], offset).unwrap();
 }

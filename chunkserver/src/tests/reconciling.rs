@@ -37,9 +37,9 @@ async fn the_first_servers_blocks_win_unless_they_are_in_doubt() {
     let zeros = ZeroRequest { chunk: id, offset: 3 * BLOCK as u32, len: 2 * BLOCK as u32, rest: Vec::new() };
     a.client.zero(soon(), zeros).await.unwrap().unwrap();
     // The power went at `a`: of two blocks, it does not know what they should be. `b` has lost one of them as well.
-    flip(&a.data_file(id), 6 * BLOCK as u64);
-    flip(&a.data_file(id), 7 * BLOCK as u64);
-    flip(&b.data_file(id), 6 * BLOCK as u64 + 1);
+    a.flip(id, 6 * BLOCK as u64);
+    a.flip(id, 7 * BLOCK as u64);
+    b.flip(id, 6 * BLOCK as u64 + 1);
     let (a, b, c) = (a.restart().await, b.restart().await, c.restart().await);
 
     let mut want = base;
@@ -58,8 +58,8 @@ async fn in_doubt_everywhere_the_first_servers_bytes_stand() {
     let [a, b] = nodes().await;
     let id = chunk(1);
     a.client.write(soon(), write_request(id, 0, &pattern(1, 2 * BLOCK), &[&b])).await.unwrap().unwrap();
-    flip(&a.data_file(id), 10);
-    flip(&b.data_file(id), 20);
+    a.flip(id, 10);
+    b.flip(id, 20);
     let (a, b) = (a.restart().await, b.restart().await);
     let read = ReadRequest { handle: id.handle, at_least: ChunkVersion::FIRST, offset: 0, len: 10 };
     for node in [&a, &b] {
@@ -77,8 +77,8 @@ async fn the_same_doubt_in_both_copies_is_settled_without_moving_bytes() {
     let [a, b] = nodes().await;
     let id = chunk(1);
     a.client.write(soon(), write_request(id, 0, &pattern(1, 2 * BLOCK), &[&b])).await.unwrap().unwrap();
-    flip(&a.data_file(id), 10);
-    flip(&b.data_file(id), 10);
+    a.flip(id, 10);
+    b.flip(id, 10);
     let (a, b) = (a.restart().await, b.restart().await);
     reconcile(&a, at_version(id, 2), &[&b]).await.unwrap();
     assert_identical_and_clean(&[&a, &b], at_version(id, 2)).await;

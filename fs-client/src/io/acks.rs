@@ -151,9 +151,8 @@ impl Acks {
         ack: &ChainAck,
         mark: Mark,
     ) -> Parts {
-        let counts = |earlier: &Unsynced| {
-            earlier.handle == handle && earlier.until <= mark.0 && earlier.lost_by(ack).is_empty()
-        };
+        let counts =
+            |earlier: &Unsynced| earlier.handle == handle && earlier.until <= mark.0 && earlier.lost_by(ack).is_empty();
         if self.in_sync.contains_key(&index) || !self.unsynced.get(&index).is_none_or(counts) {
             return self.wrote(index, handle, start, data, ack);
         }

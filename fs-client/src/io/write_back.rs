@@ -179,9 +179,7 @@ impl FileIo {
         let data = flight.data.clone();
         let dropped = match sync {
             None => state.acks.wrote(id.index, id.handle, flight.start, data, &done.ack),
-            Some(sync) => {
-                state.acks.wrote_and_synced(id.index, id.handle, flight.start, data, &done.ack, sync.covers)
-            }
+            Some(sync) => state.acks.wrote_and_synced(id.index, id.handle, flight.start, data, &done.ack, sync.covers),
         };
         self.let_go(state, dropped);
     }

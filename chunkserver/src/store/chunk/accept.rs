@@ -8,6 +8,7 @@ use cairn_proto::chunk::{BLOCK_SIZE, BlockSum};
 use cairn_proto::error::ChunkError;
 
 use super::{ChunkFiles, Piece};
+use crate::store::disk::DiskFile;
 use crate::store::table::{block_count, blocks_of};
 
 impl ChunkFiles {

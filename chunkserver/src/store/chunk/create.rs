@@ -8,48 +8,44 @@ use cairn_proto::error::ChunkError;
 use parking_lot::Mutex;
 
 use super::{ChunkFiles, Known, Synced};
-use crate::store::disk::{OpenMode, write_all_at};
-use crate::store::header::{FIRST_READ_BYTES, Header, encode_slot};
+use crate::store::disk::{DiskFile, OpenMode, Part, write_all_at};
+use crate::store::header::{DATA_OFFSET, FIRST_READ_BYTES, Header, encode_slot};
 use crate::store::shared::{Shared, disk_error};
 use crate::store::table::SumTable;
 
 impl ChunkFiles {
-    /// Creates the files of a chunk that has none: empty, dirty, not yet durable.
+    /// Creates the file of a chunk that has none: empty, dirty, not yet durable.
     pub fn create(shared: &Arc<Shared>, id: ChunkId) -> Result<Self, ChunkError> {
         let Some(cluster) = shared.cluster.get().copied() else {
             return Err(ChunkError::Malformed("this server has not joined a cluster yet".into()));
         };
         shared.admit(FIRST_READ_BYTES as u64)?;
         let header = Header { cluster, id, state: ChunkState::Dirty, length: 0, allocated: 0 };
-        let files = create_files(shared, header).inspect_err(|_| {
-            // Where this fails too, the next start finds a header without bytes, or bytes without a header.
-            let _ = shared.disk.remove(&shared.layout.header(id.handle));
+        let files = create_file(shared, header).inspect_err(|_| {
+            // Where this fails too, the next start finds an empty file, or a chunk that nobody knows.
+            let _ = shared.disk.remove(&shared.layout.chunk(id.handle));
         })?;
         files.publish();
         Ok(files)
     }
 }
 
-fn create_files(shared: &Arc<Shared>, header: Header) -> Result<ChunkFiles, ChunkError> {
+fn create_file(shared: &Arc<Shared>, header: Header) -> Result<ChunkFiles, ChunkError> {
     let handle = header.id.handle;
     let fail = |error: &std::io::Error| disk_error("create a chunk", Some(handle), error);
     let sequence = 1;
     let (offset, slot) =
         encode_slot(sequence, &header).map_err(|e| ChunkError::Disk(format!("cannot encode a header: {e}")))?;
     let directory = shared.make_dir(handle).map_err(|e| fail(&e))?;
-    let header_file = shared.disk.open(&shared.layout.header(handle), OpenMode::New).map_err(|e| fail(&e))?;
-    write_all_at(&*header_file, &slot, offset).map_err(|e| fail(&e.error))?;
-    let data = shared.disk.open(&shared.layout.data(handle), OpenMode::Any).map_err(|e| fail(&e))?;
-    if data.length().map_err(|e| fail(&e))? > 0 {
-        // Bytes of a deletion that could not be finished.
-        data.set_len(0).map_err(|e| fail(&e))?;
-    }
+    let file = shared.disk.open(&shared.layout.chunk(handle), OpenMode::New).map_err(|e| fail(&e))?;
+    let file: Arc<dyn DiskFile> = file.into();
+    write_all_at(&*file, &slot, offset).map_err(|e| fail(&e.error))?;
     let known = Known { sequence, header, table: SumTable::default(), doubts: Default::default(), stale: None };
     Ok(ChunkFiles {
         shared: shared.clone(),
-        header: header_file.into(),
-        data: data.into(),
-        names: directory.enter(),
+        data: Part::new(file.clone(), DATA_OFFSET),
+        file,
+        name: directory.enter(),
         known: Mutex::new(known),
         // One more than is synced: an empty chunk that is synced must survive, too.
         written: 1.into(),

@@ -25,9 +25,9 @@ impl ChunkFiles {
     pub fn sync(&self) -> Result<(), ChunkError> {
         let mut synced = self.synced.lock();
         let covered = self.begin_sync()?;
-        let (bytes, names) = (synced.writes < covered.writes, !synced.names);
-        self.sync_files(bytes, names).map_err(|e| self.sync_failed(&e))?;
-        synced.names = true;
+        let (bytes, name) = (synced.writes < covered.writes, !synced.name);
+        self.sync_file(bytes, name).map_err(|e| self.sync_failed(&e))?;
+        synced.name = true;
         if bytes {
             synced.cover(covered);
         }
@@ -47,27 +47,23 @@ impl ChunkFiles {
         let mut synced = self.synced.lock();
         // Another sync may have been told meanwhile what this one would be told otherwise.
         self.check_usable()?;
-        for file in [&self.data, &self.header] {
-            file.check_written().map_err(|e| self.sync_failed(&e))?;
-        }
-        synced.names = true;
+        self.file.check_written().map_err(|e| self.sync_failed(&e))?;
+        synced.name = true;
         synced.cover(covered);
         drop(synced);
         self.mark_clean()
     }
 
-    /// Syncs data and header, and for a new chunk the directory, at the same time: one commit of the file system's journal
-    /// serves all three.
-    fn sync_files(&self, bytes: bool, names: bool) -> io::Result<()> {
+    /// Syncs the file, and for a new chunk the directory, at the same time: one commit of the file system's journal serves both.
+    fn sync_file(&self, bytes: bool, name: bool) -> io::Result<()> {
         let mut tasks: Vec<Task> = Vec::new();
         if bytes {
-            for file in [self.data.clone(), self.header.clone()] {
-                tasks.push(Box::new(move || file.sync_data()));
-            }
+            let file = self.file.clone();
+            tasks.push(Box::new(move || file.sync_data()));
         }
-        if names && !self.names.are_durable() {
-            let (disk, names) = (self.shared.disk.clone(), self.names.clone());
-            tasks.push(Box::new(move || names.sync(&*disk)));
+        if name && !self.name.is_durable() {
+            let (disk, name) = (self.shared.disk.clone(), self.name.clone());
+            tasks.push(Box::new(move || name.sync(&*disk)));
         }
         all_at_once(tasks)
     }
@@ -104,7 +100,7 @@ impl ChunkFiles {
 
     pub(super) fn write_entries(&self, blocks: &Range<u32>, entries: &[Entry]) -> Result<(), PartialWrite> {
         debug_assert_eq!(blocks.len(), entries.len());
-        write_all_at(&*self.header, &encode_entries(entries.iter().copied()), entry_offset(blocks.start))
+        write_all_at(&*self.file, &encode_entries(entries.iter().copied()), entry_offset(blocks.start))
     }
 
     /// The first block in doubt, as an error.
@@ -127,7 +123,7 @@ impl ChunkFiles {
 }
 
 impl Synced {
-    /// Data and header were synced.
+    /// The file was synced.
     fn cover(&mut self, covered: Covered) {
         self.writes = self.writes.max(covered.writes);
         self.slot = Some(covered.slot);

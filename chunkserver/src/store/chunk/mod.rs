@@ -1,22 +1,22 @@
-//! One chunk's two files, open, and what they say.
+//! One chunk's file, open, and what it says.
 //!
 //! # What is on disk, and in which order it gets there
 //!
-//! The data file holds the chunk's bytes at their offsets, sparse. The header file ([`super::header`]) holds two slots that
-//! say what the chunk is, and a table with two sums for each block: what it is now, and what it was before.
+//! The file begins with a header ([`super::header`]): two slots that say what the chunk is, and a table with two sums for each
+//! block, what it is now and what it was before. Behind it are the chunk's bytes at their offsets, sparse. One file for both: a
+//! small write with its sync then costs one flush of the disk, and a new chunk one name and one inode.
 //!
 //! A chunk is **clean** or **dirty**. Clean: data, table and slot are on stable storage and agree; whoever reads a block that
 //! does not match its sum has found damage. Dirty: somebody writes, or died writing. These orders make it so:
 //!
-//! * **Creating.** The header first (dirty), then the data file. The header is what makes a chunk exist: data without one is
-//!   what a crash left of a creation or a deletion, and is removed at the next start. Deleting goes the other way round the
-//!   same corner: the header first, then the data.
+//! * **Creating.** The header first (dirty), then data. A file without a byte in it is what a crash left of a creation, and is
+//!   removed at the next start.
 //! * **First write to a clean chunk.** A slot that says dirty is made durable, and only then is any byte touched. So a clean
 //!   chunk never holds bytes that a crash could have mixed.
 //! * **Each write.** The table entries `(new sum, old sum)` first, then the data; neither is synced. Killed in between, or
 //!   half way through the data, each block still matches one of the two sums: the kernel keeps what was written, and writes
 //!   pages whole. So a killed server knows every block of its chunks, and nothing is in doubt.
-//! * **Sync.** `fdatasync` of data and header, once for a new chunk the directory. Only then is it acknowledged. After a power
+//! * **Sync.** `fdatasync`, once for a new chunk of the directory. Only then is it acknowledged. After a power
 //!   cut, what was synced and not written since is there. A block that was written since may be there as any of its later
 //!   selves, or torn; its entry may be that of another time. If it matches one of its two sums it is taken for that; if
 //!   not, it is **in doubt**.
@@ -57,9 +57,9 @@ use cairn_proto::error::ChunkError;
 use cairn_proto::ids::ChunkHandle;
 use parking_lot::Mutex;
 
-use super::disk::DiskFile;
+use super::disk::{DiskFile, Part};
 use super::header::Header;
-use super::names::Names;
+use super::names::Name;
 use super::shared::{Shared, disk_error};
 use super::table::SumTable;
 
@@ -72,9 +72,10 @@ pub use write::Piece;
 #[derive(Debug)]
 pub struct ChunkFiles {
     shared: Arc<Shared>,
-    header: Arc<dyn DiskFile>,
-    data: Arc<dyn DiskFile>,
-    names: Names,
+    /// All of it, of which only the header is written by this name.
+    file: Arc<dyn DiskFile>,
+    data: Part,
+    name: Name,
     known: Mutex<Known>,
     /// Counts writes, each before it is acknowledged.
     written: AtomicU64,
@@ -101,8 +102,8 @@ struct Known {
 struct Synced {
     /// Value of the write counter up to which everything is.
     writes: u64,
-    /// The files' names are.
-    names: bool,
+    /// The file's name is.
+    name: bool,
     /// Number of the slot that surely is; `None` for what was created or opened and not synced since.
     slot: Option<u64>,
 }

@@ -1,29 +1,30 @@
-//! Opening the files of a chunk that there is.
+//! Opening the file of a chunk that there is.
 
 use std::io;
 use std::sync::Arc;
 
-use cairn_proto::chunk::CHUNK_SIZE;
+use cairn_proto::chunk::{BLOCKS_PER_CHUNK, CHUNK_SIZE};
 use cairn_proto::chunkserver::ChunkState;
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::ChunkHandle;
 use parking_lot::Mutex;
 
 use super::{ChunkFiles, Known, Synced};
-use crate::store::disk::{DiskFile, OpenMode};
+use crate::store::disk::{DiskFile, OpenMode, Part};
 use crate::store::header::{
-    Entry, FIRST_READ_BYTES, HeaderError, MAX_HEADER_BYTES, Slots, TABLE_OFFSET, decode_entries, decode_slots,
+    DATA_OFFSET, ENTRY_BYTES, Entry, FIRST_READ_BYTES, HeaderError, Slots, TABLE_OFFSET, decode_entries, decode_slots,
 };
 use crate::store::shared::{Shared, disk_error};
+use crate::store::table::block_count;
 
-/// A header file that was read.
+/// A header that was read.
 #[derive(Debug)]
 pub struct ReadHeader {
     pub slots: Slots,
     pub entries: Vec<Entry>,
 }
 
-/// Why a header file could not be read.
+/// Why a header could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadHeaderError {
     #[error("cannot read it: {0}")]
@@ -32,7 +33,10 @@ pub enum ReadHeaderError {
     Content(#[from] HeaderError),
 }
 
-/// Reads slots and, for a chunk with `table(slots)`, the table.
+/// Reads the slots, and as much of the table as there can be of sums that matter.
+///
+/// Of a clean chunk those of its blocks: behind them all are holes. Of a dirty one all: a crash may have left entries of blocks that
+/// were never written.
 pub fn read_header(file: &dyn DiskFile, table: impl FnOnce(&Slots) -> bool) -> Result<ReadHeader, ReadHeaderError> {
     let mut bytes = vec![0; FIRST_READ_BYTES];
     let got = file.read_at(&mut bytes, 0)?;
@@ -41,7 +45,11 @@ pub fn read_header(file: &dyn DiskFile, table: impl FnOnce(&Slots) -> bool) -> R
     if !table(&slots) {
         return Ok(ReadHeader { slots, entries: Vec::new() });
     }
-    let len = (file.length()? as usize).min(MAX_HEADER_BYTES);
+    let blocks = match slots.header.state {
+        ChunkState::Clean => block_count(slots.header.length) as usize,
+        ChunkState::Dirty => BLOCKS_PER_CHUNK,
+    };
+    let len = TABLE_OFFSET + blocks * ENTRY_BYTES;
     if got == FIRST_READ_BYTES && len > got {
         bytes.resize(len, 0);
         let more = file.read_at(&mut bytes[got..], got as u64)?;
@@ -57,10 +65,11 @@ impl ChunkFiles {
         let entry = shared.index.get(handle).ok_or(ChunkError::NotFound(handle))?;
         let fail = |error: &io::Error| disk_error("open a chunk", Some(handle), error);
         let directory = shared.make_dir(handle).map_err(|e| fail(&e))?;
-        let header_file = shared.disk.open(&shared.layout.header(handle), OpenMode::Existing).map_err(|e| fail(&e))?;
+        let file = shared.disk.open(&shared.layout.chunk(handle), OpenMode::Existing).map_err(|e| fail(&e))?;
+        let file: Arc<dyn DiskFile> = file.into();
         // Missing data of a dirty chunk was never synced; that of a clean one reads as holes, which its sums contradict.
-        let data = shared.disk.open(&shared.layout.data(handle), OpenMode::Any).map_err(|e| fail(&e))?;
-        let ReadHeader { slots, entries } = read_header(&*header_file, |_| true).map_err(|error| {
+        let data = Part::new(file.clone(), DATA_OFFSET);
+        let ReadHeader { slots, entries } = read_header(&*file, |_| true).map_err(|error| {
             tracing::error!(chunk = handle.0, %error, "a header cannot be read any more");
             ChunkError::Disk(format!("{handle}: {error}"))
         })?;
@@ -77,15 +86,15 @@ impl ChunkFiles {
         };
         let files = Self {
             shared: shared.clone(),
-            header: header_file.into(),
-            data: data.into(),
-            names: directory.enter(),
+            file,
+            data,
+            name: directory.enter(),
             known: Mutex::new(known),
             written: 1.into(),
             // Of a dirty chunk nobody knows what reached the disk.
             synced: Mutex::new(match header.state {
                 ChunkState::Dirty => Synced::default(),
-                ChunkState::Clean => Synced { writes: 1, names: true, slot: None },
+                ChunkState::Clean => Synced { writes: 1, name: true, slot: None },
             }),
             failed: false.into(),
         };

@@ -9,6 +9,7 @@ use cairn_proto::error::ChunkError;
 use cairn_proto::transport::Payload;
 
 use super::ChunkFiles;
+use crate::store::disk::DiskFile;
 use crate::store::table::{block_count, blocks_of};
 
 /// What came of reading.

@@ -18,7 +18,7 @@ impl ChunkFiles {
         let mut known = self.known.lock();
         let end = block_count(known.header.length).max(entries.len() as u32).min(BLOCKS_PER_CHUNK as u32);
         let (mut stepped_back, mut in_doubt) = (0u32, 0u32);
-        for_each_block(&*self.data, end, |block, actual| {
+        for_each_block(&self.data, end, |block, actual| {
             let entry = entries.get(block as usize).copied().unwrap_or_default();
             if actual == entry.sum {
                 return;

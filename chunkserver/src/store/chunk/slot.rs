@@ -61,7 +61,7 @@ impl ChunkFiles {
         let sequence = self.next_sequence(newest)?;
         let (offset, slot) =
             encode_slot(sequence, &header).map_err(|e| ChunkError::Disk(format!("cannot encode a header: {e}")))?;
-        write_all_at(&*self.header, &slot, offset).map_err(|e| self.disk_error("write a header", &e.error))?;
+        write_all_at(&*self.file, &slot, offset).map_err(|e| self.disk_error("write a header", &e.error))?;
         if due == Due::Now {
             self.sync_slot(sequence)?;
         }
@@ -90,7 +90,7 @@ impl ChunkFiles {
 
     /// Makes the newest slot durable, which is numbered `sequence`.
     fn sync_slot(&self, sequence: u64) -> Result<(), ChunkError> {
-        self.header.sync_data().map_err(|e| self.sync_failed(&e))?;
+        self.file.sync_data().map_err(|e| self.sync_failed(&e))?;
         self.synced.lock().slot = Some(sequence);
         Ok(())
     }

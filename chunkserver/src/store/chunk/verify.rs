@@ -18,7 +18,7 @@ impl ChunkFiles {
             (known.table.clone(), block_count(known.header.length).max(known.table.end()))
         };
         let mut wrong = Vec::new();
-        for_each_block(&*self.data, end, |block, actual| {
+        for_each_block(&self.data, end, |block, actual| {
             if actual != table.get(block) {
                 wrong.push(block);
             }

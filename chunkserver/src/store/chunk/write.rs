@@ -9,7 +9,7 @@ use cairn_proto::error::ChunkError;
 
 use super::{ChunkFiles, Known};
 use crate::failpoint::{AFTER_DATA, AFTER_TABLE, crash_point};
-use crate::store::disk::{PartialWrite, write_all_at};
+use crate::store::disk::{DiskFile, PartialWrite, write_all_at};
 use crate::store::header::Entry;
 use crate::store::table::blocks_of;
 
@@ -50,7 +50,7 @@ impl ChunkFiles {
             return Err(self.disk_error("write sums", &error));
         }
         crash_point(AFTER_TABLE);
-        let written = write_all_at(&*self.data, data, u64::from(offset));
+        let written = write_all_at(&self.data, data, u64::from(offset));
         let done = written.as_ref().map_or_else(|stopped| stopped.written, |()| data.len());
         let whole = if written.is_ok() { blocks.clone() } else { whole_blocks(offset, done) };
         let mut known = self.known.lock();

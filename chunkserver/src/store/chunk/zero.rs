@@ -6,7 +6,7 @@ use cairn_proto::chunk::{BLOCK_SIZE, BlockSum};
 use cairn_proto::error::ChunkError;
 
 use super::ChunkFiles;
-use crate::store::disk::PartialWrite;
+use crate::store::disk::{DiskFile, PartialWrite};
 use crate::store::table::block_count;
 
 impl ChunkFiles {

@@ -5,6 +5,7 @@
 
 mod os;
 mod parallel;
+mod part;
 #[cfg(test)]
 pub mod sim;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use os::OsDisk;
 pub use parallel::{Task, all_at_once};
+pub use part::Part;
 
 /// Bytes of a file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

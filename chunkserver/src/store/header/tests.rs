@@ -40,6 +40,7 @@ fn golden_entries() {
     assert_eq!(decode_entries(&bytes).collect::<Vec<_>>(), entries);
     assert_eq!(decode_entries(&bytes[..12]).count(), 1);
     assert_eq!(entry_offset(384), 4096);
+    assert_eq!(DATA_OFFSET, 135_168);
 }
 
 #[test]

@@ -76,7 +76,7 @@ async fn what_is_fenced_or_unknown_fails_alone() {
 async fn a_file_that_cannot_be_written_is_blamed_alone() {
     for whole_syncs_hide in [false, true] {
         let (rig, ids) = written().await;
-        rig.disk.break_file(&rig.layout.data(ChunkHandle(ODD)));
+        rig.disk.break_file(&rig.layout.chunk(ChunkHandle(ODD)));
         rig.disk.set_faults(Faults { whole_syncs_hide, ..Faults::default() });
         let answers = rig.store.hand_back_many(ids).await;
         let failed = &answers[ODD as usize];

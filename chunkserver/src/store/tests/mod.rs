@@ -20,6 +20,7 @@ use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
 use super::disk::sim::SimDisk;
+use super::header::DATA_OFFSET;
 use super::table::blocks_of;
 use super::*;
 
@@ -55,6 +56,11 @@ impl Rig {
     async fn write(&self, id: ChunkId, offset: usize, data: &[u8]) -> Result<(), ChunkError> {
         let range = self.store.lock(id.handle, blocks_of(offset as u32, data.len())).await;
         self.store.write(&range, id, piece(offset, data)).await
+    }
+
+    async fn write_and_sync(&self, id: ChunkId, offset: usize, data: &[u8]) -> Result<(), ChunkError> {
+        let range = self.store.lock(id.handle, blocks_of(offset as u32, data.len())).await;
+        self.store.write_and_sync(&range, id, piece(offset, data)).await
     }
 
     async fn zero(&self, id: ChunkId, offset: usize, len: usize) -> Result<(), ChunkError> {
@@ -101,3 +107,5 @@ fn pattern(seed: u64, len: usize) -> Vec<u8> {
 }
 
 const BLOCK: usize = BLOCK_SIZE;
+/// Where a chunk's bytes begin in its file.
+const DATA: usize = DATA_OFFSET as usize;

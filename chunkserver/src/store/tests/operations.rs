@@ -117,7 +117,7 @@ async fn damage_is_detected_reported_and_healed_by_a_full_overwrite() {
     rig.write(id, 0, &pattern(1, 4 * BLOCK)).await.unwrap();
     rig.store.hand_back(id).await.unwrap();
     rig.store.take_changes(&feed, 100);
-    rig.disk.damage(&rig.layout.data(id.handle), 2 * BLOCK + 5, 0x10);
+    rig.disk.damage(&rig.layout.chunk(id.handle), DATA + 2 * BLOCK + 5, 0x10);
 
     let damaged = Err(ChunkError::DamagedOnDisk { handle: id.handle, block: 2 });
     assert_eq!(rig.read(id, 0, 4 * BLOCK).await, damaged.clone());
@@ -141,7 +141,9 @@ async fn lost_data_of_a_clean_chunk_is_damage_not_holes() {
     let id = chunk(1);
     rig.write(id, 0, &pattern(1, 2 * BLOCK)).await.unwrap();
     rig.store.hand_back(id).await.unwrap();
-    rig.disk.put(&rig.layout.data(id.handle), b"");
+    let file = rig.layout.chunk(id.handle);
+    let header = rig.disk.contents(&file).unwrap()[..DATA].to_vec();
+    rig.disk.put(&file, &header);
     let rig = rig.restart();
     assert_eq!(rig.read(id, 0, 10).await, Err(ChunkError::DamagedOnDisk { handle: id.handle, block: 0 }));
 }
@@ -235,7 +237,7 @@ async fn only_copies_old_enough_are_deleted() {
     assert_eq!(rig.contents(id).await.unwrap(), b"bytes");
     rig.store.delete(id.handle, ChunkVersion(2)).await.unwrap();
     assert_eq!(rig.contents(id).await, Err(ChunkError::NotFound(id.handle)));
-    assert_eq!(rig.disk.contents(&rig.layout.data(id.handle)), None);
+    assert_eq!(rig.disk.contents(&rig.layout.chunk(id.handle)), None);
     rig.store.delete(id.handle, ChunkVersion(2)).await.unwrap();
     rig.write(id, 3, b"again").await.unwrap();
     assert_eq!(rig.contents(id).await.unwrap(), b"\0\0\0again");
@@ -262,7 +264,7 @@ async fn a_fetched_copy_replaces_the_old_one_whole() {
     let stat = incoming.install(&rig.store, data.len() as u32).await.unwrap();
     assert_eq!((stat.id, stat.state, stat.allocated as usize), (newer, ChunkState::Clean, 3 * BLOCK));
     drop(abandoned);
-    assert_eq!(rig.disk.list(&rig.layout.dir(id.handle)).unwrap().len(), 2);
+    assert_eq!(rig.disk.list(&rig.layout.dir(id.handle)).unwrap().len(), 1);
 
     rig.disk.cut_power();
     let rig = rig.restart();

@@ -1,5 +1,6 @@
 //! `fsync` tells the truth.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fake::Script;
@@ -111,12 +112,99 @@ async fn a_sync_that_fails_on_the_way_is_repeated() {
     for script in [Script::NotSent, Script::LostAfter(1), Script::Fenced] {
         let bench = Bench::new(quiet());
         bench.write(0, &[1; 10_000]).await;
+        bench.file.flush().await.unwrap();
         bench.fake.faults.lock().syncs.push_back(script);
         bench.file.sync().await.unwrap();
         assert_eq!(bench.fake.counts(|c| c.replacements), 0, "{script:?}");
         cut_all(&bench);
         assert_eq!(seen(&bench, 10_000).await, [1; 10_000][..]);
     }
+}
+
+#[tokio::test]
+async fn a_lone_piece_is_written_and_synced_by_one_call() {
+    let bench = Bench::new(quiet());
+    bench.write(0, &[1; 10_000]).await;
+    bench.file.sync().await.unwrap();
+    assert_eq!(bench.fake.counts(|c| (c.writes, c.synced_writes, c.syncs)), (1, 1, 0));
+    // What was acknowledged before is in it.
+    bench.write(0, &[2; 4096]).await;
+    bench.file.flush().await.unwrap();
+    bench.write(4096, &[3; 4096]).await;
+    bench.file.sync().await.unwrap();
+    assert_eq!(bench.fake.counts(|c| (c.writes, c.synced_writes, c.syncs)), (3, 2, 0));
+    cut_all(&bench);
+    assert_eq!(seen(&bench, 10_000).await, [&[2; 4096][..], &[3; 4096], &[1; 1808]].concat());
+    // Two pieces: one call each, and one sync.
+    bench.write(0, &[4; 100]).await;
+    bench.write(8192, &[4; 100]).await;
+    bench.file.sync().await.unwrap();
+    assert_eq!(bench.fake.counts(|c| (c.writes, c.synced_writes, c.syncs)), (5, 2, 1));
+}
+
+#[tokio::test]
+async fn a_lone_piece_whose_sync_is_lost_is_written_again_under_a_new_version() {
+    for script in [Script::LostAfter(0), Script::LostAfter(1), Script::LostAfter(2)] {
+        let bench = Bench::new(quiet());
+        bench.write(0, &[1; 10_000]).await;
+        bench.fake.faults.lock().syncs.push_back(script);
+        bench.file.sync().await.unwrap();
+        assert_eq!(bench.fake.counts(|c| c.replacements), 1, "{script:?}");
+        cut_all(&bench);
+        assert_eq!(seen(&bench, 10_000).await, [1; 10_000][..]);
+        assert_eq!(bench.fake.violations(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn overwriting_and_syncing_is_one_write_and_one_commit_of_the_time() {
+    let bench = Bench::new(quiet());
+    bench.write(0, &[1; 10_000]).await;
+    bench.file.sync().await.unwrap();
+    let blocks = bench.fake.attr(FILE).allocated;
+    for n in 0..3 {
+        let before = bench.fake.counts(|c| (c.writes, c.syncs, c.commits));
+        bench.write(4096, &[n; 4096]).await;
+        bench.file.sync().await.unwrap();
+        let after = bench.fake.counts(|c| (c.writes, c.syncs, c.commits));
+        assert_eq!(after, (before.0 + 1, before.1, before.2 + 1), "round {n}");
+        assert!(!bench.file.is_dirty());
+    }
+    // A block that was a hole until now is said to be none.
+    bench.file.zero(4096, 4096).await.unwrap();
+    bench.file.sync().await.unwrap();
+    assert_eq!(bench.fake.attr(FILE).allocated, blocks - 4096);
+    bench.write(4096, &[9; 10]).await;
+    bench.file.sync().await.unwrap();
+    assert_eq!(bench.fake.attr(FILE).allocated, blocks);
+}
+
+#[tokio::test]
+async fn whoever_saw_the_time_before_the_bytes_sees_a_later_one_with_them() {
+    let bench = Bench::new(quiet());
+    bench.write(0, &[1; 10_000]).await;
+    bench.file.sync().await.unwrap();
+    let first = bench.fake.attr(FILE).mtime;
+    let held = Arc::new(tokio::sync::Semaphore::new(0));
+    bench.fake.faults.lock().hold_writes = Some(held.clone());
+    bench.write(0, &[2; 4096]).await;
+    let syncing = tokio::spawn({
+        let file = bench.file.clone();
+        async move { file.sync().await }
+    });
+    let announced = loop {
+        let mtime = bench.fake.attr(FILE).mtime;
+        if mtime > first {
+            break mtime;
+        }
+        tokio::task::yield_now().await;
+    };
+    // Longer than a tick of the clock that other file systems take their times from.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    held.add_permits(100);
+    syncing.await.unwrap().unwrap();
+    assert!(bench.fake.attr(FILE).mtime > announced);
+    assert!(!bench.file.is_dirty());
 }
 
 #[tokio::test]
