@@ -183,10 +183,10 @@ async fn open_store(settings: &Settings) -> Result<(Arc<DataDir>, Store), RunErr
 /// How many chunks may be open, as far as the limit on file descriptors goes; raises that as far as allowed.
 fn affordable(wanted: NonZeroUsize) -> NonZeroUsize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
-    let needed = 2 * wanted.get() as u64 + OTHER_DESCRIPTORS;
+    let needed = wanted.get() as u64 + OTHER_DESCRIPTORS;
     let raised = soft >= needed || setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard).is_ok();
     let available = if raised { needed.min(hard.max(soft)) } else { soft };
-    let chunks = NonZeroUsize::new((available.saturating_sub(OTHER_DESCRIPTORS) / 2) as usize);
+    let chunks = NonZeroUsize::new(available.saturating_sub(OTHER_DESCRIPTORS) as usize);
     let chunks = chunks.unwrap_or(NonZeroUsize::MIN).min(wanted);
     if chunks < wanted {
         tracing::warn!(%wanted, %chunks, descriptors = available, "fewer chunks are kept open than configured: raise the limit on open files");
