@@ -33,7 +33,8 @@ impl Replication {
                 true => self.store.write_and_sync(&range, chunk, piece).await,
             }
         };
-        let (here, behind) = tokio::join!(write, pass_on);
+        // In this order: what others wait for goes first.
+        let (behind, here) = tokio::join!(pass_on, write);
         here?;
         self.acknowledge(chunk, behind?)
     }
@@ -56,7 +57,7 @@ impl Replication {
         let pass_on = self.pass_on(context, &rest, |client, context, rest| async move {
             client.sync(context, ChainRequest { chunk, rest }).await
         });
-        let (here, behind) = tokio::join!(self.store.sync(chunk), pass_on);
+        let (behind, here) = tokio::join!(pass_on, self.store.sync(chunk));
         here?;
         self.acknowledge(chunk, behind?)
     }
