@@ -173,7 +173,7 @@ impl Delegations {
 
     /// `open(O_CREAT)`, `mkdir`, `mknod`, `symlink`. Here and below, `None`: the metaserver has to be asked.
     pub fn create(&self, new: &NewEntry) -> Option<Result<Created, FsError>> {
-        let (created, wants_numbers) = {
+        let (created, wants_numbers, is_hasty) = {
             let mut inner = self.usable()?;
             let inner = &mut *inner;
             if let Err(refusal) = inner.table.may_create(new)? {
@@ -181,12 +181,16 @@ impl Delegations {
             }
             let inode = inner.numbers.next();
             let created = inode.and_then(|inode| inner.create(new, inode));
-            (created, inner.numbers.wants_more())
+            let is_hasty = created.is_some() && inner.table.is_hasty(new.parent);
+            (created, inner.numbers.wants_more(), is_hasty)
         };
         if wants_numbers {
             self.ask_for_numbers();
         }
         self.noted();
+        if is_hasty {
+            self.urgent.notify_one();
+        }
         created.map(Ok)
     }
 
@@ -282,6 +286,16 @@ impl Delegations {
             }
         }
         Ok(())
+    }
+
+    /// As [`Self::settle`], of a file that a program wants to be durable.
+    pub async fn settle_durably(&self, file: InodeId) -> Result<(), MetaError> {
+        if let Some(mut inner) = self.usable()
+            && inner.journal.is_pending(file)
+        {
+            inner.table.waited_for(file);
+        }
+        self.settle(&[file]).await
     }
 
     /// To be called before the metaserver is asked to change `inodes`, directories of names among them. The result lives for

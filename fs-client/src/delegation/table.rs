@@ -18,6 +18,8 @@ use cairn_proto::policy::Policy;
 
 /// So many files of a directory are opened one by one; then all its chunks are located at once.
 const OPENS_TO_LOCATE: u32 = 8;
+/// After a program has waited for a new file to be durable, so many creations beside it are sent at once.
+const HASTY_CREATIONS: u32 = 8;
 
 /// What a name in a delegated directory leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub(super) struct Dir {
     opens: u32,
     /// When it was last used, on the table's own clock.
     used: u64,
+    /// Creations that are still to be sent at once: see [`Table::waited_for`].
+    hasty: u32,
 }
 
 /// An inode that this mount answers for.
@@ -221,10 +225,27 @@ impl Table {
         self.nodes.get(&file).is_some_and(|node| node.fresh && node.attr.nlink == 1 && self.is_held(node.home))
     }
 
+    /// A program waits for a new file to be durable. It, or others like it, will wait for the next ones in that directory, too: those
+    /// are sent while they are written.
+    pub fn waited_for(&mut self, file: InodeId) {
+        let Some(home) = self.nodes.get(&file).map(|node| node.home) else { return };
+        if let Some(dir) = self.dirs.get_mut(&home) {
+            dir.hasty = HASTY_CREATIONS;
+        }
+    }
+
+    /// Something was created in a directory: whether that is to be sent at once.
+    pub fn is_hasty(&mut self, dir: InodeId) -> bool {
+        let Some(dir) = self.dirs.get_mut(&dir) else { return false };
+        let is_hasty = dir.hasty > 0;
+        dir.hasty = dir.hasty.saturating_sub(1);
+        is_hasty
+    }
+
     /// A directory that this mount has made: it is empty, and delegated.
     pub fn made(&mut self, attr: &Attr, policy: Policy) {
         self.clock += 1;
-        let dir = Dir { stage: Stage::Held { policy }, names: HashMap::new(), opens: 0, used: self.clock };
+        let dir = Dir { stage: Stage::Held { policy }, names: HashMap::new(), opens: 0, used: self.clock, hasty: 0 };
         self.dirs.insert(attr.inode, dir);
         self.nodes.insert(attr.inode, Node::new(attr, attr.inode));
     }
@@ -236,7 +257,7 @@ impl Table {
         }
         self.clock += 1;
         let stage = Stage::Loading { changed: HashMap::new() };
-        self.dirs.insert(inode, Dir { stage, names: HashMap::new(), opens: 0, used: self.clock });
+        self.dirs.insert(inode, Dir { stage, names: HashMap::new(), opens: 0, used: self.clock, hasty: 0 });
         true
     }
 

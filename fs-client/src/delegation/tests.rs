@@ -247,3 +247,16 @@ fn the_journal_knows_what_is_pending() {
     journal.push(unlink(), at(4), None, vec![DIR]);
     assert_eq!(journal.take(1)[0].ahead.position, 1, "a new session counts anew");
 }
+
+#[test]
+fn creations_beside_a_file_that_was_waited_for_are_sent_at_once_for_a_while() {
+    let mut table = held();
+    let file = attr(InodeId(20), FileKind::File, 0o644);
+    table.enter(DIR, name("a"), &file);
+    assert!(!table.is_hasty(DIR));
+    table.waited_for(file.inode);
+    assert!(!table.is_hasty(OTHER));
+    assert_eq!((0..100).filter(|_| table.is_hasty(DIR)).count(), 8);
+    table.waited_for(InodeId(99));
+    assert!(!table.is_hasty(DIR));
+}

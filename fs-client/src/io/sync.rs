@@ -10,7 +10,7 @@ use super::chain::Done;
 use super::changes::Reach;
 use super::error::IoError;
 use super::file::{FileIo, FileState};
-use super::pieces::{Flight, WriteSeq};
+use super::pieces::WriteSeq;
 use super::runs::Parts;
 
 /// Chunks of one file that are synced at a time.
@@ -148,34 +148,35 @@ impl FileIo {
         }
     }
 
-    /// [`Self::drain`]. Where all that is to be sent is one piece, as after most writes of databases, the chunk is synced by the same
-    /// call, and if it only takes the place of other bytes, its time is committed meanwhile.
+    /// [`Self::drain`]. Where all that is to be sent is one piece in the place of other bytes, as after most writes of databases, the
+    /// chunk is synced by the same call, and the time of the write is committed meanwhile. (A file that grows is committed once its
+    /// bytes are acknowledged: then that can go on while they are synced.)
     async fn drain_and_sync(&self, metadata: Metadata) -> Result<WriteSeq, IoError> {
-        let overwrites = {
-            let mut state = self.state.lock();
-            state.push();
-            match state.pieces.take_off_alone() {
-                Some(flight) => self.send_and_sync(&mut state, flight, metadata),
-                None => false,
-            }
-        };
-        if !overwrites {
+        if !self.send_and_sync(metadata) {
             return Ok(self.drain().await);
         }
-        let (target, committed) = tokio::join!(self.drain(), self.commit(Reach::LastAcknowledged));
+        let commits = metadata == Metadata::All;
+        let commit = async { if commits { self.commit(Reach::LastAcknowledged).await } else { Ok(()) } };
+        let (target, committed) = tokio::join!(self.drain(), commit);
         committed.map(|()| target)
     }
 
-    /// Answers whether there is a time to commit.
-    fn send_and_sync(&self, state: &mut FileState, flight: Flight, metadata: Metadata) -> bool {
-        let end = flight.start + flight.data.len() as u64;
-        let overwrites = metadata == Metadata::All && end <= state.known.size;
-        if overwrites {
-            state.changes.announce(end);
+    /// Answers whether it has found a piece to do that with.
+    fn send_and_sync(&self, metadata: Metadata) -> bool {
+        let mut state = self.state.lock();
+        state.push();
+        let size = state.known.size;
+        if state.pieces.end().is_none_or(|end| end > size) {
+            return false;
         }
-        let sync = SyncAlong { covers: state.acks.mark(), announced: overwrites.then(Instant::now) };
+        let Some(flight) = state.pieces.take_off_alone() else { return false };
+        let announces = metadata == Metadata::All;
+        if announces {
+            state.changes.announce(flight.start + flight.data.len() as u64);
+        }
+        let sync = SyncAlong { covers: state.acks.mark(), announced: announces.then(Instant::now) };
         self.shared.runtime.spawn(self.me().fly(flight, Some(sync)));
-        overwrites
+        true
     }
 
     async fn commit_for(&self, metadata: Metadata) -> Result<(), IoError> {

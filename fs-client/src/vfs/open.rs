@@ -136,7 +136,7 @@ impl Vfs {
     /// `fsync`, and for `data_only` `fdatasync`.
     pub async fn fsync(&self, handle: FileHandle, data_only: bool) -> Result<(), VfsError> {
         let file = self.files.get(handle)?;
-        self.delegations.settle(&[file.inode]).await?;
+        self.delegations.settle_durably(file.inode).await?;
         let synced = if data_only { file.io.sync_data().await } else { file.io.sync().await };
         outcome(&file, synced.map_err(Into::into))
     }
