@@ -31,7 +31,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {
     /// What to compare, in this order in the first round.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["local", "null", "moosefs", "cairn"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["local", "null", "moosefs", "moosefs-durable", "cairn"])]
     pub targets: Vec<TargetKind>,
     /// Only these workloads, by name.
     #[arg(long, value_delimiter = ',')]
@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn everything_is_compared_unless_chosen() {
         let all = run(&[]);
-        assert_eq!(all.targets, [TargetKind::Local, TargetKind::Null, TargetKind::Moosefs, TargetKind::Cairn]);
+        let of_moosefs = [TargetKind::Moosefs, TargetKind::MoosefsDurable];
+        assert_eq!(all.targets, [&[TargetKind::Local, TargetKind::Null], &of_moosefs[..], &[TargetKind::Cairn]].concat());
         assert_eq!((all.rounds, all.scale()), (3, Scale::full()));
         let chosen = run(&["--targets", "cairn,moosefs-durable", "--workloads", "stat,list", "--rounds", "1"]);
         assert_eq!(chosen.targets, [TargetKind::Cairn, TargetKind::MoosefsDurable]);
