@@ -98,7 +98,10 @@ mod tests {
     fn everything_is_compared_unless_chosen() {
         let all = run(&[]);
         let of_moosefs = [TargetKind::Moosefs, TargetKind::MoosefsDurable];
-        assert_eq!(all.targets, [&[TargetKind::Local, TargetKind::Null], &of_moosefs[..], &[TargetKind::Cairn]].concat());
+        assert_eq!(
+            all.targets,
+            [&[TargetKind::Local, TargetKind::Null], &of_moosefs[..], &[TargetKind::Cairn]].concat()
+        );
         assert_eq!((all.rounds, all.scale()), (3, Scale::full()));
         let chosen = run(&["--targets", "cairn,moosefs-durable", "--workloads", "stat,list", "--rounds", "1"]);
         assert_eq!(chosen.targets, [TargetKind::Cairn, TargetKind::MoosefsDurable]);

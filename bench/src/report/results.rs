@@ -192,7 +192,8 @@ mod tests {
     #[test]
     fn an_fsync_is_compared_with_one_that_waits_for_the_disk_too() {
         let mut results = results();
-        for (target, rate) in [(TargetKind::Cairn, 5.0), (TargetKind::Moosefs, 10.0), (TargetKind::MoosefsDurable, 8.0)] {
+        for (target, rate) in [(TargetKind::Cairn, 5.0), (TargetKind::Moosefs, 10.0), (TargetKind::MoosefsDurable, 8.0)]
+        {
             results.record(target, figure("create.1.fsync", rate));
             results.record(target, figure("create.1.close", 11.0 - rate));
         }
