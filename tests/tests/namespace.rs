@@ -151,6 +151,10 @@ fn a_directory_of_a_million_entries() -> Result<()> {
         .collect();
     threads.into_iter().try_for_each(|t| t.join().expect("no panic"))?;
     others.into_iter().try_for_each(|other| other.unmount())?;
+    mount.unmount()?;
+    // One that believes nothing yet: what another mount did may be seen a second later.
+    let mount = cluster.mount()?;
+    let dir = mount.join("big");
     ensure!(std::fs::metadata(dir.join("file"))?.nlink() == entries as u64);
     let mut seen = HashSet::with_capacity(entries);
     for entry in std::fs::read_dir(&dir)? {
