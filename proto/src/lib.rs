@@ -1,6 +1,6 @@
 //! What crosses the wire in CairnFS: identities, errors, types, the tarpc services, and the transport under them.
 //!
-//! This crate depends on no other member of the workspace, and holds no behaviour beyond checks of its own types. Who talks to whom:
+//! This crate depends on no other member of the workspace, and holds no behaviour beyond what its own types are. Who talks to whom:
 //!
 //! | service | from | to |
 //! |---|---|---|
@@ -16,6 +16,7 @@ pub mod chunkserver;
 pub mod cluster;
 pub mod error;
 pub mod ids;
+pub mod lock;
 pub mod meta;
 pub mod name;
 pub mod policy;

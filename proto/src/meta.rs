@@ -11,6 +11,7 @@ use crate::error::FsError;
 use crate::ids::{
     ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, DirCookie, InodeId, LogIndex, OpId, ServerId, SessionId,
 };
+use crate::lock::{Lock, LockOutcome, LockRange, LocksOf};
 use crate::name::Name;
 use crate::policy::{Policy, PolicyChange};
 use crate::time::Timestamp;
@@ -384,6 +385,17 @@ pub trait MetaService {
     async fn report_bad_replica(handle: ChunkHandle, server: ServerId, what: BadReplica) -> Result<(), FsError>;
 
     async fn stat_fs() -> Result<FsStat, FsError>;
+
+    /// Sets a lock: done twice, it is as if done once. Where another session or owner has one in the way, the answer is that, or, if
+    /// the caller wants to `wait`, comes after a while.
+    async fn set_lock(session: SessionId, lock: Lock, wait: bool) -> Result<LockOutcome, FsError>;
+    /// The first of the locks that would be in the way of `lock`.
+    async fn test_lock(session: SessionId, lock: Lock) -> Result<Option<Lock>, FsError>;
+    /// Unlocks a range.
+    async fn unset_lock(session: SessionId, of: LocksOf, range: LockRange) -> Result<(), FsError>;
+    /// What a session holds that was just taken up again; at most [`crate::lock::MAX_RECLAIMED`] in a call, the `last` of which says so.
+    /// After a restart nobody gets a lock before all who were there have said what they hold, or are gone.
+    async fn reclaim_locks(session: SessionId, locks: Vec<Lock>, last: bool) -> Result<(), FsError>;
 }
 
 /// What a reader found wrong with a copy.

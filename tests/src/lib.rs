@@ -7,6 +7,7 @@ pub mod binaries;
 pub mod cluster;
 pub mod daemon;
 pub mod journal;
+pub mod locker;
 pub mod mount;
 pub mod ops;
 pub mod pattern;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use cairn_proto::lock::Lock;
 use cairn_proto::meta::FsStat;
 use fuser::{
-    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyLseek,
-    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyLock,
+    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 
 use super::convert;
@@ -77,6 +78,25 @@ impl Answer for ReplyData {
 
     fn send(self, bytes: Bytes) {
         self.data(&bytes);
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+impl Answer for ReplyLock {
+    /// What is in the way.
+    type Value = Option<Lock>;
+
+    fn send(self, in_the_way: Option<Lock>) {
+        match in_the_way {
+            Some(Lock { range, kind, pid, .. }) => {
+                let (start, end) = convert::kernel_range(range);
+                self.locked(start, end, convert::lock_type(kind), pid);
+            }
+            None => self.locked(0, 0, libc::F_UNLCK, 0),
+        }
     }
 
     fn fail(self, errno: Errno) {

@@ -4,14 +4,17 @@ use std::time::SystemTime;
 
 use cairn_proto::attr::{Attr, FileKind, SetTime};
 use cairn_proto::ids::InodeId;
+use cairn_proto::lock::{self, Lock, LockKind, LockRange, LockSpace, LocksOf};
 use cairn_proto::meta::{NewNode, RenameMode, XattrMode};
 use cairn_proto::time::Timestamp;
-use fuser::{FileAttr, FileType, INodeNo, RenameFlags, Request, TimeOrNow};
+use fuser::{FileAttr, FileType, INodeNo, LockOwner, RenameFlags, Request, TimeOrNow};
 
 use crate::vfs::{Caller, VfsError};
 
 /// What `stat` advises for the size of reads and writes, bytes. Programs allocate buffers of this size for each open file.
 const PREFERRED_IO_BYTES: u32 = 128 << 10;
+/// The kernel's largest offset: the end of a lock that reaches to the end of the file.
+const LAST_OFFSET: u64 = i64::MAX as u64;
 /// Unit of `st_blocks`, bytes.
 const STAT_BLOCK_BYTES: u64 = 512;
 
@@ -25,6 +28,42 @@ pub(super) fn ino(inode: InodeId) -> INodeNo {
 
 pub(super) fn caller(request: &Request) -> Caller {
     Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }
+}
+
+pub(super) fn locks_of(ino: INodeNo, owner: LockOwner, flock: bool) -> LocksOf {
+    let space = if flock { LockSpace::Flock } else { LockSpace::Posix };
+    LocksOf { inode: inode(ino), space, owner: lock::LockOwner(owner.0) }
+}
+
+/// The kernel ends a range that has no end at its largest offset. `flock` is about the whole file, and says nothing.
+pub(super) fn lock_range(start: u64, end: u64) -> LockRange {
+    LockRange { first: start, last: if end >= LAST_OFFSET { u64::MAX } else { end } }
+}
+
+pub(super) fn kernel_range(range: LockRange) -> (u64, u64) {
+    (range.first, range.last.min(LAST_OFFSET))
+}
+
+/// `None` where it is to be unlocked.
+pub(super) fn lock(of: LocksOf, start: u64, end: u64, typ: i32, pid: u32) -> Result<Option<Lock>, VfsError> {
+    let kind = match typ {
+        libc::F_RDLCK => LockKind::Read,
+        libc::F_WRLCK => LockKind::Write,
+        libc::F_UNLCK => return Ok(None),
+        _ => return Err(VfsError::Invalid("kind of lock")),
+    };
+    let range = match of.space {
+        LockSpace::Posix => lock_range(start, end),
+        LockSpace::Flock => LockRange::WHOLE,
+    };
+    Ok(Some(of.lock(range, kind, pid)))
+}
+
+pub(super) fn lock_type(kind: LockKind) -> i32 {
+    match kind {
+        LockKind::Read => libc::F_RDLCK,
+        LockKind::Write => libc::F_WRLCK,
+    }
 }
 
 pub(super) fn kind(kind: FileKind) -> FileType {

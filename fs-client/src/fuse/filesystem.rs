@@ -8,11 +8,13 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use cairn_proto::attr::{FileKind, MODE_BITS, SetAttr};
+use cairn_proto::lock;
 use cairn_proto::meta::NewNode;
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner,
     OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, RequestId,
+    TimeOrNow, WriteFlags,
 };
 
 use super::answer::{Opened, Xattr};
@@ -206,9 +208,60 @@ impl Filesystem for FuseShim {
         self.serve("write", reply, async move { vfs.write(file(handle), offset, data, how).await.map(|()| len) });
     }
 
-    fn flush(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, owner: LockOwner, reply: ReplyEmpty) {
         let vfs = self.vfs();
-        self.serve("flush", reply, async move { vfs.flush(file(handle)).await });
+        self.serve("flush", reply, async move { vfs.flush(file(handle), lock::LockOwner(owner.0)).await });
+    }
+
+    fn getlk(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        flock: bool,
+        reply: ReplyLock,
+    ) {
+        let (vfs, of) = (self.vfs(), convert::locks_of(ino, owner, flock));
+        self.serve("getlk", reply, async move {
+            match convert::lock(of, start, end, typ, pid)? {
+                Some(lock) => vfs.test_lock(lock).await,
+                None => Err(VfsError::Invalid("kind of lock")),
+            }
+        });
+    }
+
+    fn setlk(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        sleep: bool,
+        flock: bool,
+        reply: ReplyEmpty,
+    ) {
+        let (vfs, of) = (self.vfs(), convert::locks_of(ino, owner, flock));
+        let request = sleep.then(|| self.interrupts.register(request.unique()));
+        self.serve("setlk", reply, async move {
+            match (convert::lock(of, start, end, typ, pid)?, request) {
+                (None, _) => vfs.unlock(of, convert::lock_range(start, end)).await,
+                (Some(lock), None) => vfs.set_lock(file(handle), lock).await,
+                (Some(lock), Some(request)) => vfs.wait_for_lock(file(handle), lock, request.interrupted.clone()).await,
+            }
+        });
+    }
+
+    fn interrupt(&self, _request: &Request, id: RequestId) {
+        self.interrupts.interrupt(id);
     }
 
     fn release(

@@ -10,7 +10,7 @@ const MAX_BACKGROUND_REQUESTS: u16 = 128;
 
 /// What CairnFS asks for. An older kernel without one of them makes a slower file system, not a wrong one, unless it stands in
 /// [`REQUIRED`].
-const WANTED: [InitFlags; 10] = [
+const WANTED: [InitFlags; 12] = [
     InitFlags::FUSE_ASYNC_READ,
     InitFlags::FUSE_BIG_WRITES,
     InitFlags::FUSE_PARALLEL_DIROPS,
@@ -19,6 +19,9 @@ const WANTED: [InitFlags; 10] = [
     InitFlags::FUSE_ASYNC_DIO,
     InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
     InitFlags::FUSE_CACHE_SYMLINKS,
+    // Without these two the kernel keeps locks for itself, and they do not hold across mounts.
+    InitFlags::FUSE_POSIX_LOCKS,
+    InitFlags::FUSE_FLOCK_LOCKS,
     // With it the kernel need not ask for file capabilities before every write.
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
     // Pages are dropped when CairnFS says so. The kernel's own rule drops them whenever the modification time has moved, which

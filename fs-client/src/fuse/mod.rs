@@ -4,13 +4,14 @@
 //! thread: what is answered from memory is answered there and then, without a hop to another thread. What must wait
 //! goes on as a task of the runtime, and the thread returns to its loop. Replies may come from anywhere.
 //!
-//! fuser answers `FUSE_INTERRUPT` with `ENOSYS`, whereupon the kernel sends no more of them: a signal ends a program's wait only
-//! while the request has not been read yet. `umount -f` ends it in any case.
+//! A signal ends a program's wait for a lock ([`interrupts`]); any other wait only while the request has not been read yet. `umount -f`
+//! ends it in any case.
 
 mod answer;
 mod convert;
 mod filesystem;
 mod init;
+mod interrupts;
 mod notify;
 mod sync;
 
@@ -27,6 +28,7 @@ pub use notify::KernelNotifier;
 pub use sync::sync_mount;
 
 use self::answer::Answer;
+use self::interrupts::Interrupts;
 use crate::vfs::{Vfs, VfsError};
 
 /// A file system as fuser wants it.
@@ -35,12 +37,13 @@ pub struct FuseShim {
     vfs: Arc<Vfs>,
     runtime: Handle,
     tasks: TaskTracker,
+    interrupts: Interrupts,
 }
 
 impl FuseShim {
     /// Calls that must wait become tasks of `runtime`, counted by `tasks`.
     pub fn new(vfs: Arc<Vfs>, runtime: Handle, tasks: TaskTracker) -> Self {
-        Self { vfs, runtime, tasks }
+        Self { vfs, runtime, tasks, interrupts: Interrupts::default() }
     }
 
     fn vfs(&self) -> Arc<Vfs> {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::{MetaConfig, StartError};
 use super::error::MetaError;
 use super::link::Link;
+use super::locks::HeldLocks;
 use super::opens::{Opens, RELEASE_DELAY};
 use super::ops::Ticket;
 use super::retry::{Attempt, Patience};
@@ -27,6 +28,7 @@ use super::retry::{Attempt, Patience};
 pub struct MetaClient {
     pub(super) config: MetaConfig,
     pub(super) opens: Arc<Opens>,
+    pub(super) locks: Arc<HeldLocks>,
     link: Link,
     stop: CancellationToken,
     releases: Mutex<Option<JoinHandle<()>>>,
@@ -42,8 +44,9 @@ impl MetaClient {
     pub async fn start(config: MetaConfig) -> Result<Arc<Self>, StartError> {
         let stop = CancellationToken::new();
         let opens = Arc::new(Opens::default());
-        let link = Link::start(config.clone(), opens.clone(), stop.clone()).await?;
-        let client = Arc::new(Self { config, opens, link, stop, releases: Mutex::default() });
+        let locks = Arc::new(HeldLocks::default());
+        let link = Link::start(config.clone(), opens.clone(), locks.clone(), stop.clone()).await?;
+        let client = Arc::new(Self { config, opens, locks, link, stop, releases: Mutex::default() });
         let task = tokio::spawn(release_in_background(client.clone()));
         *client.releases.lock() = Some(task);
         Ok(client)

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use cairn_proto::error::FsError;
 use cairn_proto::ids::SessionId;
+use cairn_proto::lock::MAX_RECLAIMED;
 use cairn_proto::meta::{MetaServiceClient, SessionGrant};
 use cairn_proto::transport::{Backoff, ConnectError, ConnectOptions, PeerKind, Service, connect};
 use tarpc::client::RpcError;
@@ -18,6 +19,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::config::{CALL_DEADLINE, MetaConfig, StartError};
+use super::locks::HeldLocks;
 use super::opens::Opens;
 use super::session::{Established, Session};
 
@@ -50,10 +52,15 @@ pub(super) struct Link {
 
 impl Link {
     /// Tries for a first session for as long as the configuration allows, and leaves a task that keeps it.
-    pub async fn start(config: MetaConfig, opens: Arc<Opens>, stop: CancellationToken) -> Result<Self, StartError> {
+    pub async fn start(
+        config: MetaConfig,
+        opens: Arc<Opens>,
+        locks: Arc<HeldLocks>,
+        stop: CancellationToken,
+    ) -> Result<Self, StartError> {
         let (publish, established) = watch::channel(None);
         let (doubts, heard) = mpsc::channel(DOUBTS);
-        let mut keeper = Keeper { config, opens, publish, doubts: heard, stop, session: None, epoch: 0 };
+        let mut keeper = Keeper { config, opens, locks, publish, doubts: heard, stop, session: None, epoch: 0 };
         let connection = keeper.first_connection().await?;
         tokio::spawn(keeper.run(connection));
         Ok(Self { established, doubts })
@@ -91,6 +98,7 @@ impl Link {
 struct Keeper {
     config: MetaConfig,
     opens: Arc<Opens>,
+    locks: Arc<HeldLocks>,
     publish: watch::Sender<Option<Established>>,
     doubts: mpsc::Receiver<Doubt>,
     stop: CancellationToken,
@@ -233,7 +241,7 @@ impl Keeper {
     async fn open_session(&mut self, rpc: &MetaServiceClient) -> Result<(), Failure> {
         if let Some(session) = &self.session {
             match self.call_open(rpc, Some(session.id)).await {
-                Ok(grant) if grant.session == session.id => return Ok(()),
+                Ok(grant) if grant.session == session.id => return self.reclaim_locks(rpc, grant.session).await,
                 Ok(grant) => {
                     self.replace_session(grant);
                     return Ok(());
@@ -252,6 +260,27 @@ impl Keeper {
         Ok(())
     }
 
+    /// The metaserver may have restarted, and lets nobody lock anything before it has heard this.
+    async fn reclaim_locks(&self, rpc: &MetaServiceClient, session: SessionId) -> Result<(), Failure> {
+        let held = self.locks.all();
+        let mut batches = held.chunks(MAX_RECLAIMED).peekable();
+        loop {
+            let batch = batches.next().unwrap_or_default().to_vec();
+            let last = batches.peek().is_none();
+            let call = rpc.reclaim_locks(context(CALL_DEADLINE), session, batch, last);
+            match timed(call, CALL_DEADLINE).await.map_err(Failure::Call)? {
+                Ok(()) => {}
+                Err(FsError::Stale(inode)) => {
+                    tracing::error!(%inode, "a lock that a program held was given to somebody else meanwhile");
+                }
+                Err(refusal) => return Err(Failure::Refused(refusal)),
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
     async fn call_open(&self, rpc: &MetaServiceClient, resume: Option<SessionId>) -> Result<SessionGrant, Failure> {
         let open = if resume.is_some() { self.opens.held() } else { Vec::new() };
         let call = rpc.open_session(context(CALL_DEADLINE), self.config.info.clone(), resume, open);
@@ -267,6 +296,10 @@ impl Keeper {
                 "the metaserver gave the session up: files that were open and unlinked are gone, mutations under way may fail"
             ),
             None => tracing::info!(session = %session.id, cluster = %session.cluster, "session opened"),
+        }
+        let lost = self.locks.lose();
+        if lost > 0 {
+            tracing::error!(locks = lost, "locks of programs were lost with the session: others may have them now");
         }
         self.session = Some(Arc::new(session));
     }

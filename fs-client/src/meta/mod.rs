@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod io;
 mod link;
+mod locks;
 mod mutations;
 mod opens;
 mod ops;

@@ -22,6 +22,10 @@ impl VfsError {
             Self::TooLarge => libc::EFBIG,
             Self::NoData => libc::ENXIO,
             Self::BufferTooSmall => libc::ERANGE,
+            Self::Locked => libc::EAGAIN,
+            Self::TooManyLocks => libc::ENOLCK,
+            Self::Deadlock => libc::EDEADLK,
+            Self::Interrupted => libc::EINTR,
         }
     }
 }

@@ -35,6 +35,16 @@ pub enum VfsError {
     /// `SEEK_DATA` or `SEEK_HOLE` past the end.
     #[error("no data there")]
     NoData,
+    /// Somebody else's lock is in the way of one that is not to be waited for.
+    #[error("locked by somebody else")]
+    Locked,
+    #[error("this mount holds, or waits for, as many locks as it may")]
+    TooManyLocks,
+    #[error("waiting for that lock would be waiting for oneself")]
+    Deadlock,
+    /// The program got a signal.
+    #[error("interrupted")]
+    Interrupted,
     /// The caller's buffer is smaller than the value.
     #[error("the buffer is too small")]
     BufferTooSmall,

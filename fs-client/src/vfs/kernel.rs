@@ -2,10 +2,16 @@
 
 use std::fmt;
 
+use async_trait::async_trait;
 use cairn_proto::ids::InodeId;
 
-/// The caches of the kernel, as far as they must be told. Calls return at once.
+/// The caches of the kernel, as far as they must be told.
+#[async_trait]
 pub trait KernelCache: fmt::Debug + Send + Sync + 'static {
-    /// The contents of a file changed behind its back: drop its pages and attributes.
+    /// The contents of a file changed behind its back: drop its pages and attributes. Returns at once.
     fn drop_pages(&self, inode: InodeId);
+
+    /// Returns when the kernel has done what it was told before. Not to be waited for by the answer to a read or a write: the kernel may
+    /// be waiting for that.
+    async fn settled(&self);
 }

@@ -28,6 +28,7 @@ mod error;
 mod files;
 mod kernel;
 mod known;
+mod locks;
 mod lookup;
 mod open;
 mod remove;
@@ -63,6 +64,7 @@ use self::atime::AtimeUpdates;
 use self::close::LazyCloses;
 use self::directory::OpenDirs;
 use self::files::OpenFiles;
+use self::locks::LockedBy;
 
 /// How a file system behaves.
 #[derive(Clone, Debug)]
@@ -88,6 +90,7 @@ pub struct Vfs {
     /// Where access times are kept.
     atimes: Option<AtimeUpdates>,
     lazy_closes: LazyCloses,
+    locked_by: LockedBy,
     kernel: OnceLock<Box<dyn KernelCache>>,
 }
 
@@ -109,6 +112,7 @@ impl Vfs {
             dirs: OpenDirs::default(),
             atimes: options.atime.then(AtimeUpdates::default),
             lazy_closes: LazyCloses::default(),
+            locked_by: LockedBy::default(),
             kernel: OnceLock::new(),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::InodeId;
+use cairn_proto::lock::LockOwner;
 use cairn_proto::meta::{OpenMode, Opened};
 use cairn_proto::policy::Durability;
 
@@ -116,7 +117,14 @@ impl Vfs {
     }
 
     /// What `close` waits for. Called for each descriptor that is closed.
-    pub async fn flush(&self, handle: FileHandle) -> Result<(), VfsError> {
+    pub async fn flush(&self, handle: FileHandle, closed_by: LockOwner) -> Result<(), VfsError> {
+        let flushed = self.flush_contents(handle).await;
+        // Whoever is let in by that sees what was written.
+        self.closed_by(handle, closed_by).await?;
+        flushed
+    }
+
+    async fn flush_contents(&self, handle: FileHandle) -> Result<(), VfsError> {
         let file = self.files.get(handle)?;
         if !file.access.write {
             return Ok(());
@@ -157,6 +165,7 @@ impl Vfs {
         {
             tracing::error!(inode = %file.inode, %error, "written data was lost after the last close");
         }
+        self.released(handle).await;
         self.meta.close_inode(file.inode);
         self.discard_if_gone(file.inode);
     }

@@ -8,6 +8,7 @@ use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::chunk::{CHUNK_SIZE, ChunkLocation};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId, SessionId};
+use cairn_proto::lock::{Lock, LockOutcome, LockRange, LocksOf, MAX_RECLAIMED};
 use cairn_proto::meta::{
     BadReplica, ClientInfo, DirPage, Events, FsStat, InodeRange, MAX_CHUNKS_PER_CALL, MAX_LOCATE_FIRST, MAX_RELEASE,
     MAX_RESERVED_INODES, MetaService, MutationReply, NamedMutation, OpenMode, Opened, ReadDir, SessionGrant,
@@ -180,6 +181,32 @@ impl MetaService for MetaFace {
     async fn stat_fs(self, _: Context) -> Result<FsStat, FsError> {
         self.0.stat_fs()
     }
+
+    async fn set_lock(self, _: Context, session: SessionId, lock: Lock, wait: bool) -> Result<LockOutcome, FsError> {
+        self.0.clients.set_lock(session, valid(lock)?, wait).await
+    }
+
+    async fn test_lock(self, _: Context, session: SessionId, lock: Lock) -> Result<Option<Lock>, FsError> {
+        self.0.clients.heard(session)?;
+        self.0.clients.locks.test(session, valid(lock)?)
+    }
+
+    async fn unset_lock(self, _: Context, session: SessionId, of: LocksOf, range: LockRange) -> Result<(), FsError> {
+        self.0.clients.heard(session)?;
+        self.0.clients.locks.unset(session, of, range)
+    }
+
+    async fn reclaim_locks(self, _: Context, session: SessionId, locks: Vec<Lock>, last: bool) -> Result<(), FsError> {
+        if locks.len() > MAX_RECLAIMED {
+            return Err(FsError::InvalidArgument);
+        }
+        self.0.clients.heard(session)?;
+        self.0.clients.locks.reclaim(session, &locks, last)
+    }
+}
+
+fn valid(lock: Lock) -> Result<Lock, FsError> {
+    if lock.range.is_valid() { Ok(lock) } else { Err(FsError::InvalidArgument) }
 }
 
 impl Shared {

@@ -2,11 +2,12 @@
 //!
 //! A session is opened and closed by commands, so it outlives this process; everything else about it is in memory, and a client
 //! brings it along when it takes its session up again. [`Clients`] is both together. Delegations of directories belong to sessions and
-//! end with them, but stand in the namespace ([`crate::namespace::delegation`]); here is how they are recalled. Leases and file locks
-//! will live here too.
+//! end with them, but stand in the namespace ([`crate::namespace::delegation`]); here is how they are recalled. File locks live here;
+//! leases will, too.
 
 pub mod events;
 pub mod expiry;
+pub mod locks;
 pub mod open_files;
 pub mod reaper;
 pub mod recalls;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{InodeId, SessionId};
+use cairn_proto::lock::{Lock, LockOutcome};
 use cairn_proto::meta::{ClientInfo, Events};
 use cairn_runtime::clock::Clock;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,7 @@ use crate::command::Internal;
 use crate::namespace::query;
 use crate::state::State;
 use events::EventQueues;
+use locks::Locks;
 use open_files::OpenFiles;
 use recalls::Recalls;
 use table::Sessions;
@@ -41,6 +44,7 @@ pub struct Clients {
     pub sessions: Sessions,
     pub files: OpenFiles,
     pub recalls: Recalls,
+    pub locks: Locks,
     events: EventQueues,
     state: Arc<State>,
     clock: Arc<dyn Clock>,
@@ -63,9 +67,10 @@ impl Clients {
             files.admit(*id);
             events.admit(*id);
         }
+        let locks = Locks::new(stored.iter().map(|(id, _)| *id));
         let stored = stored.into_iter().map(|(id, session)| (id, session.client)).collect();
         let sessions = Sessions::new(term, stored, clock.monotonic());
-        Ok(Self { sessions, files, recalls: Recalls::default(), events, state, clock, stopping })
+        Ok(Self { sessions, files, recalls: Recalls::default(), locks, events, state, clock, stopping })
     }
 
     pub fn now(&self) -> Moment {
@@ -78,6 +83,7 @@ impl Clients {
         self.state.internal(Internal::OpenSession { session, client: client.clone() }).await?;
         self.files.admit(session);
         self.events.admit(session);
+        self.locks.admit(session);
         tracing::info!(%session, host = client.host, mountpoint = client.mountpoint, "session opened");
         self.sessions.opened(session, client, self.now());
         Ok(session)
@@ -103,6 +109,16 @@ impl Clients {
         self.unless_stopping(self.events.wait(session, seen, self.now(), limit)).await?
     }
 
+    /// Sets a lock, or says what is in its way; to one that waits, after a while. A sign of life.
+    pub async fn set_lock(&self, session: SessionId, lock: Lock, wait: bool) -> Result<LockOutcome, FsError> {
+        self.heard(session)?;
+        if !wait {
+            return self.locks.set(session, lock);
+        }
+        let limit = LONGEST_POLL.min(self.sessions.term() / POLLS_PER_TERM);
+        self.unless_stopping(self.locks.set_waiting(session, lock, limit)).await?
+    }
+
     /// Waits for something that clients bring about; `NotReady` where this metaserver stops first.
     async fn unless_stopping<T>(&self, waiting: impl Future<Output = T>) -> Result<T, FsError> {
         self.stopping.run_until_cancelled(waiting).await.ok_or(FsError::NotReady)
@@ -124,6 +140,7 @@ impl Clients {
         }
         self.files.drop_session(session);
         self.events.drop_session(session);
+        self.locks.drop_session(session);
         self.recalls.ended();
         self.sessions.closed(session);
         Ok(())
