@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cairn_proto::lock::{Lock, LockOutcome, LockRange, LocksOf, Ranges};
+use cairn_proto::lock::{Lock, LockOutcome, LockRange, LockSpace, LocksOf, Ranges};
 use parking_lot::Mutex;
 
 use super::client::MetaClient;
@@ -83,6 +83,9 @@ impl MetaClient {
             .await?;
         if outcome == LockOutcome::Granted {
             self.locks.granted(&lock);
+        } else if lock.space == LockSpace::Flock {
+            // One that was to be converted is gone: see `flock(2)`.
+            self.locks.unlocked(lock.of(), LockRange::WHOLE);
         }
         Ok(outcome)
     }
@@ -123,7 +126,7 @@ impl MetaClient {
 #[cfg(test)]
 mod tests {
     use cairn_proto::ids::InodeId;
-    use cairn_proto::lock::{LockKind, LockOwner, LockSpace};
+    use cairn_proto::lock::{LockKind, LockOwner};
 
     use super::*;
 

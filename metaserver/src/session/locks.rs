@@ -23,8 +23,8 @@ use waits::{Files, Place, Waits};
 
 /// Locks that a session holds at most, where each range counts.
 pub const MAX_LOCKS: usize = 65_536;
-/// Calls of a session that wait for locks at most.
-pub const MAX_WAITS: usize = 4096;
+/// Calls of a session that wait for locks at most: a part of those that it may have under way, as the one that unlocks has to get through.
+pub const MAX_WAITS: usize = 1024;
 /// Between two looks at a lock that is waited for, should nothing be heard of it. Of all that lets somebody go ahead of others who
 /// came earlier, one thing is not told to those whom it concerns: that those others have begun to wait for them elsewhere.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -154,7 +154,8 @@ impl Locks {
     }
 
     /// Ends all locks of one owner on one file.
-    pub fn drop_owner(&self, session: SessionId, of: LocksOf) {
+    #[cfg(test)]
+    fn drop_owner(&self, session: SessionId, of: LocksOf) {
         self.inner.lock().drop_owner(session, of);
     }
 
@@ -176,17 +177,20 @@ impl Locks {
     }
 
     /// Sessions that have yet to say what they hold. While there are any, nobody gets a lock.
-    pub fn unclaimed(&self) -> usize {
+    #[cfg(test)]
+    fn unclaimed(&self) -> usize {
         self.inner.lock().unclaimed.len()
     }
 
     /// Locks that are held.
-    pub fn count(&self) -> usize {
+    #[cfg(test)]
+    fn count(&self) -> usize {
         self.inner.lock().sessions.values().map(|tally| tally.count).sum()
     }
 
     /// The locks that are held on one file.
-    pub fn held(&self, inode: InodeId) -> Vec<(SessionId, Lock)> {
+    #[cfg(test)]
+    fn held(&self, inode: InodeId) -> Vec<(SessionId, Lock)> {
         self.inner.lock().files.get(&inode).into_iter().flat_map(FileLocks::iter).collect()
     }
 }
