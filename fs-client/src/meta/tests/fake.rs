@@ -8,6 +8,7 @@ use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ClusterId, InodeId, LogIndex, OpId, ServerId, SessionId};
+use cairn_proto::lock::{Lock, LockOutcome, LockRange, LocksOf};
 use cairn_proto::meta::*;
 use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
@@ -38,6 +39,8 @@ struct State {
     released: Vec<InodeId>,
     release_calls: usize,
     closed: bool,
+    /// The calls that claimed locks.
+    reclaimed: Vec<(Vec<Lock>, bool)>,
 }
 
 /// A fake that listens.
@@ -94,6 +97,11 @@ impl Fake {
     /// All calls of `open_session` but the first.
     pub fn resumed(&self) -> Vec<(Option<SessionId>, Vec<InodeId>)> {
         self.state.lock().opened[1..].to_vec()
+    }
+
+    /// The locks of each call that claimed some, and whether it was the last.
+    pub fn reclaimed(&self) -> Vec<(Vec<Lock>, bool)> {
+        self.state.lock().reclaimed.clone()
     }
 
     pub fn released(&self) -> Vec<InodeId> {
@@ -282,5 +290,26 @@ impl MetaService for Face {
 
     async fn stat_fs(self, _: Context) -> Result<FsStat, FsError> {
         Ok(FsStat::default())
+    }
+
+    async fn set_lock(self, _: Context, session: SessionId, _: Lock, _: bool) -> Result<LockOutcome, FsError> {
+        self.0.state.lock().check(session)?;
+        Ok(LockOutcome::Granted)
+    }
+
+    async fn test_lock(self, _: Context, session: SessionId, _: Lock) -> Result<Option<Lock>, FsError> {
+        self.0.state.lock().check(session)?;
+        Ok(None)
+    }
+
+    async fn unset_lock(self, _: Context, session: SessionId, _: LocksOf, _: LockRange) -> Result<(), FsError> {
+        self.0.state.lock().check(session)
+    }
+
+    async fn reclaim_locks(self, _: Context, session: SessionId, locks: Vec<Lock>, last: bool) -> Result<(), FsError> {
+        let mut state = self.0.state.lock();
+        state.check(session)?;
+        state.reclaimed.push((locks, last));
+        Ok(())
     }
 }

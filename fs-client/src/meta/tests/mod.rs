@@ -8,6 +8,7 @@ use std::time::Duration;
 use cairn_proto::attr::SetAttr;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{InodeId, SessionId};
+use cairn_proto::lock::{Lock, LockKind, LockOutcome, LockOwner, LockRange, LockSpace, LocksOf};
 use cairn_proto::meta::{Ahead, ClientInfo, Mutation, OpenMode};
 use cairn_proto::time::Timestamp;
 use cairn_proto::transport::Endpoint;
@@ -82,6 +83,27 @@ async fn a_session_that_was_given_up_is_replaced() {
     client.set_attr(FILE, SetAttr::default()).await.expect("it was certainly not done in the old session");
     let claimed = [(None, vec![]), (Some(SessionId(2)), vec![FILE])];
     assert_eq!(fake.resumed()[..], claimed, "the open file is claimed in the new session");
+}
+
+fn lock(first: u64, last: u64) -> Lock {
+    let of = LocksOf { inode: FILE, space: LockSpace::Posix, owner: LockOwner(7) };
+    of.lock(LockRange { first, last }, LockKind::Write, 1)
+}
+
+#[tokio::test]
+async fn a_restart_is_told_of_locks_and_a_new_session_has_none() {
+    let (fake, running, client) = start().await;
+    assert_eq!(client.set_lock(lock(0, 99), false).await.unwrap(), LockOutcome::Granted);
+    client.unset_lock(lock(0, 0).of(), LockRange { first: 50, last: 59 }).await.unwrap();
+    let endpoint = running.endpoint.clone();
+    running.kill().await;
+    let _running = fake.run(Some(endpoint)).await;
+    client.get_attr(FILE).await.unwrap();
+    assert_eq!(fake.reclaimed(), [(vec![lock(0, 49), lock(60, 99)], true)]);
+    fake.forget_sessions();
+    assert_eq!(client.test_lock(lock(0, 9)).await.unwrap(), None);
+    assert!(client.held_locks().all().is_empty());
+    assert_eq!(fake.reclaimed().len(), 1);
 }
 
 #[tokio::test]
