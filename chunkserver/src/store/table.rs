@@ -67,7 +67,11 @@ impl FromIterator<BlockSum> for SumTable {
     fn from_iter<I: IntoIterator<Item = BlockSum>>(sums: I) -> Self {
         let sums: Vec<BlockSum> = sums.into_iter().collect();
         let filled = sums.iter().filter(|sum| **sum != BlockSum::HOLE).count() as u32;
-        Self { sums, filled }
+        let mut table = Self { sums, filled };
+        // A table that is read whole is mostly holes at its end, which need no memory.
+        table.sums.truncate(table.end() as usize);
+        table.sums.shrink_to_fit();
+        table
     }
 }
 
