@@ -50,8 +50,8 @@ impl Changes {
         }
     }
 
-    /// The next commit is to say when the last write was although nothing is acknowledged: that of bytes before `end` that are on
-    /// their way, in a file that they do not make larger.
+    /// The next commit is to say when the last write was, and nothing else: that of bytes before `end` that take the place of others, and
+    /// are acknowledged or on their way.
     pub(super) fn announce(&mut self, end: u64) {
         self.size = self.size.max(end);
         self.since.get_or_insert_with(Instant::now);
@@ -63,11 +63,6 @@ impl Changes {
         if !self.mtime_is_set {
             self.mtime = self.mtime.max(Some(Timestamp::now()));
         }
-    }
-
-    /// Bytes up to `end` of the file are acknowledged, all of them in place of others.
-    pub(super) fn overwrote(&mut self, end: u64) {
-        self.announce(end);
     }
 
     /// Bytes up to `end` of the file are acknowledged.

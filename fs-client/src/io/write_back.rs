@@ -170,7 +170,7 @@ impl FileIo {
         if grows || !state.confirmed.covers(&extent) {
             state.changes.acknowledged(extent, end, flight.data.len() as u64, grows);
         } else {
-            state.changes.overwrote(end);
+            state.changes.announce(end);
         }
         if sync.is_some_and(|sync| sync.announced.is_some_and(|at| at.elapsed() > LATE)) {
             state.changes.announced_too_early();
