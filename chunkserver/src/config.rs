@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cairn_proto::labels::{Domain, LabelError, Labels};
 use cairn_proto::transport::{Endpoint, EndpointError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -31,6 +32,9 @@ pub struct ChunkserverConfig {
     pub metaservers: Vec<String>,
     /// By which people know the server, in `cairn status` and in logs. Empty: the name of the host.
     pub name: String,
+    /// Where the server stands and what it is, as `key=value`: `region`, `zone`, `rack` and `host` say what fails together, and no two copies
+    /// of a chunk are on one host; any other key is there for policies to ask for, as in `class=ssd`. Without `host`, the name of the host.
+    pub labels: Vec<String>,
 
     /// Bytes of the file system that chunks never get, so that it is never really full.
     pub reserve_bytes: u64,
@@ -49,6 +53,7 @@ impl Default for ChunkserverConfig {
             health_listen: "0.0.0.0:7490".to_owned(),
             metaservers: vec!["127.0.0.1:7400".to_owned()],
             name: String::new(),
+            labels: Vec::new(),
             reserve_bytes: 256 << 20,
             open_chunks: 1024,
             heartbeat_ms: None,
@@ -69,6 +74,8 @@ pub enum ConfigProblem {
     NoMetaserver,
     #[error("`name`: at most {MAX_NAME_BYTES} bytes, none of them a control character")]
     Name,
+    #[error("`labels`: {0}")]
+    Labels(#[from] LabelError),
     #[error("`{key}` = {value}: {expected}")]
     OutOfRange { key: &'static str, value: u64, expected: &'static str },
 }
@@ -83,6 +90,8 @@ pub struct Settings {
     pub health_listen: Option<SocketAddr>,
     pub metaservers: Vec<Endpoint>,
     pub name: String,
+    /// With a host.
+    pub labels: Labels,
     pub limits: StoreLimits,
     /// Where not as the metaserver says.
     pub heartbeat: Option<Duration>,
@@ -98,6 +107,7 @@ impl ChunkserverConfig {
             health_listen,
             metaservers,
             name,
+            labels,
             reserve_bytes,
             open_chunks,
             heartbeat_ms,
@@ -130,6 +140,7 @@ impl ChunkserverConfig {
                 .iter()
                 .map(|text| parse_endpoint("metaservers", text))
                 .collect::<Result<_, _>>()?,
+            labels: with_host(Labels::parse(labels)?)?,
             name: if name.is_empty() { host_name() } else { name },
             limits: StoreLimits { reserve_bytes, open_chunks },
             heartbeat: heartbeat_ms.map(Duration::from_millis),
@@ -148,6 +159,13 @@ impl Settings {
             (None, bound) => bound.clone(),
         }
     }
+}
+
+fn with_host(mut labels: Labels) -> Result<Labels, LabelError> {
+    if labels.domain(Domain::Host).is_none() {
+        labels.set(Domain::Host.key(), &host_name())?;
+    }
+    Ok(labels)
 }
 
 fn host_name() -> String {
@@ -196,12 +214,23 @@ mod tests {
             (ChunkserverConfig { metaservers: Vec::new(), ..config() }, "`metaservers`"),
             (ChunkserverConfig { metaservers: vec!["x".into()], ..config() }, "`metaservers`"),
             (ChunkserverConfig { name: "a\nb".into(), ..config() }, "`name`"),
+            (ChunkserverConfig { labels: vec!["rack".into()], ..config() }, "`labels`"),
             (ChunkserverConfig { open_chunks: 0, ..config() }, "`open_chunks`"),
             (ChunkserverConfig { heartbeat_ms: Some(9), ..config() }, "`heartbeat_ms`"),
         ] {
             let problem = bad.check().unwrap_err().to_string();
             assert!(problem.starts_with(named), "{problem}");
         }
+    }
+
+    #[test]
+    fn every_server_says_on_which_host_it_is() {
+        let labels = |texts: &[&str]| {
+            let labels = texts.iter().map(|text| (*text).to_owned()).collect();
+            ChunkserverConfig { labels, ..config() }.check().unwrap().labels
+        };
+        assert_eq!(labels(&["rack=r1"]).domain(Domain::Host), Some(host_name().as_str()));
+        assert_eq!(labels(&["rack=r1", "host=h"]).to_string(), "host=h,rack=r1");
     }
 
     #[test]

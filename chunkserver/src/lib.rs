@@ -13,6 +13,7 @@ pub mod server;
 pub mod service;
 pub mod store;
 mod validate;
+pub mod writers;
 
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,7 @@ use crate::service::Service;
 use crate::store::data_dir::{DataDir, DataDirError};
 use crate::store::disk::OsDisk;
 use crate::store::{LoadError, Store, StoreLimits};
+use crate::writers::Writers;
 
 /// Requests in flight on one connection. Each may hold a piece of a megabyte.
 const MAX_REQUESTS_PER_CONNECTION: usize = 1024;
@@ -117,16 +118,25 @@ impl Chunkserver {
         tracing::info!(%server, %endpoint, chunks = store.chunk_count(), data = %settings.data_dir.display(), "serving");
         let load = Load::default();
         let (orders, received_orders) = OrderQueue::new();
+        let writers = Arc::new(Writers::default());
         let sources = Sources {
-            myself: Myself { server, name: settings.name, endpoint, boot, heartbeat: settings.heartbeat },
+            myself: Myself {
+                server,
+                name: settings.name,
+                labels: settings.labels,
+                endpoint,
+                boot,
+                heartbeat: settings.heartbeat,
+            },
             store: store.clone(),
             data_dir,
             load: load.clone(),
             orders,
+            writers: writers.clone(),
             standing,
         };
         let replication = Replication::new(store.clone(), MemberAck { server, boot });
-        let service = Service::new(store.clone(), replication, load, shutdown.clone());
+        let service = Service::new(store.clone(), replication, load, writers, shutdown.clone());
 
         let health_stop = CancellationToken::new();
         let _health_stops_last = health_stop.clone().drop_guard();

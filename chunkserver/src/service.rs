@@ -4,6 +4,7 @@
 //! a task of its own, to its end.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use cairn_proto::chunk::{ChunkId, Replica};
 use cairn_proto::chunkserver::{
@@ -11,7 +12,7 @@ use cairn_proto::chunkserver::{
     ZeroRequest,
 };
 use cairn_proto::error::ChunkError;
-use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId};
+use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId, SessionId};
 use cairn_proto::transport::Endpoint;
 use cairn_runtime::shutdown::Shutdown;
 use tarpc::context::Context;
@@ -21,6 +22,7 @@ use crate::load::Load;
 use crate::replication::Replication;
 use crate::store::{Piece, Store};
 use crate::validate;
+use crate::writers::{Writers, Writing};
 
 /// Answers requests. Clones are the same service.
 #[derive(Clone, Debug)]
@@ -28,12 +30,13 @@ pub struct Service {
     store: Store,
     replication: Replication,
     load: Load,
+    writers: Arc<Writers>,
     shutdown: Shutdown,
 }
 
 impl Service {
-    pub fn new(store: Store, replication: Replication, load: Load, shutdown: Shutdown) -> Self {
-        Self { store, replication, load, shutdown }
+    pub fn new(store: Store, replication: Replication, load: Load, writers: Arc<Writers>, shutdown: Shutdown) -> Self {
+        Self { store, replication, load, writers, shutdown }
     }
 
     fn us(&self) -> ServerId {
@@ -66,14 +69,18 @@ impl Service {
 impl ChunkService for Service {
     async fn write(self, context: Context, request: WriteRequest) -> Result<ChainAck, ChunkError> {
         validate::write(&request, self.us())?;
+        let writing = self.writers.begin(request.writer)?;
         let replication = self.replication.clone();
-        self.to_the_end(async move { replication.write(context, request).await }).await
+        let write = async move { replication.write(context, request).await };
+        self.to_the_end(during(writing, write)).await
     }
 
     async fn zero(self, context: Context, request: ZeroRequest) -> Result<ChainAck, ChunkError> {
         validate::zero(&request, self.us())?;
+        let writing = self.writers.begin(request.writer)?;
         let replication = self.replication.clone();
-        self.to_the_end(async move { replication.zero(context, request).await }).await
+        let zero = async move { replication.zero(context, request).await };
+        self.to_the_end(during(writing, zero)).await
     }
 
     async fn sync(self, context: Context, request: ChainRequest) -> Result<ChainAck, ChunkError> {
@@ -84,8 +91,10 @@ impl ChunkService for Service {
 
     async fn hand_back(self, context: Context, request: ChainRequest) -> Result<ChainAck, ChunkError> {
         validate::chain(&request, self.us())?;
+        let writing = self.writers.begin(request.writer)?;
         let replication = self.replication.clone();
-        self.to_the_end(async move { replication.hand_back(context, request).await }).await
+        let hand_back = async move { replication.hand_back(context, request).await };
+        self.to_the_end(during(writing, hand_back)).await
     }
 
     async fn read(self, _: Context, request: ReadRequest) -> Result<ReadReply, ChunkError> {
@@ -162,7 +171,23 @@ impl ChunkService for Service {
         requests: Vec<ChainRequest>,
     ) -> Result<Vec<Result<ChainAck, ChunkError>>, ChunkError> {
         validate::hand_backs(&requests, self.us())?;
+        let writing = requests.iter().map(|request| self.writers.begin(request.writer));
+        let writing = writing.collect::<Result<Vec<Writing>, ChunkError>>()?;
         let replication = self.replication.clone();
-        self.to_the_end(async move { Ok(replication.hand_back_many(context, requests).await) }).await
+        let hand_backs = async move { Ok(replication.hand_back_many(context, requests).await) };
+        self.to_the_end(during(writing, hand_backs)).await
     }
+
+    async fn fence_sessions(self, _: Context, sessions: Vec<SessionId>) -> Result<(), ChunkError> {
+        validate::fenced(&sessions)?;
+        self.writers.fence(&sessions).await;
+        Ok(())
+    }
+}
+
+/// `work`, by writers who are known to be at it until it is done.
+async fn during<T>(writing: impl Send, work: impl Future<Output = T>) -> T {
+    let done = work.await;
+    drop(writing);
+    done
 }

@@ -1,9 +1,11 @@
 //! Whether requests make sense, before anything is done about them. Nothing that comes in over the wire is trusted.
 
 use cairn_proto::chunk::{BLOCK_SIZE, CHUNK_SIZE, MAX_COPIES, MAX_PIECE_BYTES, Replica, fragments};
-use cairn_proto::chunkserver::{ChainRequest, MAX_DELETE, MAX_HAND_BACKS, ReadRequest, WriteRequest, ZeroRequest};
+use cairn_proto::chunkserver::{
+    ChainRequest, MAX_DELETE, MAX_FENCED, MAX_HAND_BACKS, ReadRequest, WriteRequest, ZeroRequest,
+};
 use cairn_proto::error::ChunkError;
-use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId};
+use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId, SessionId};
 
 /// What is wrong, for whoever wrote the sender.
 type Verdict = Result<(), ChunkError>;
@@ -60,6 +62,10 @@ pub fn delete(chunks: &[(ChunkHandle, ChunkVersion)]) -> Verdict {
     require(chunks.len() <= MAX_DELETE, || format!("{} chunks are too many for one call", chunks.len()))
 }
 
+pub fn fenced(sessions: &[SessionId]) -> Verdict {
+    require(sessions.len() <= MAX_FENCED, || format!("{} sessions are too many for one call", sessions.len()))
+}
+
 fn piece(request: &WriteRequest) -> Verdict {
     let len = request.data.len();
     require(len > 0, || "a write without bytes".into())?;
@@ -82,6 +88,7 @@ fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
 mod tests {
     use bytes::Bytes;
     use cairn_proto::chunk::{ChunkId, fragment_crcs};
+    use cairn_proto::chunkserver::SERVERS;
     use cairn_proto::ids::{ChunkIndex, InodeId};
     use cairn_proto::transport::{Endpoint, Payload};
     use uuid::Uuid;
@@ -95,7 +102,15 @@ mod tests {
     fn request(offset: u32, len: usize) -> WriteRequest {
         let data = vec![1; len];
         let crcs = fragment_crcs(u64::from(offset), &data);
-        WriteRequest { chunk: CHUNK, offset, crcs, rest: Vec::new(), sync: false, data: Payload(Bytes::from(data)) }
+        WriteRequest {
+            chunk: CHUNK,
+            writer: SERVERS,
+            offset,
+            crcs,
+            rest: Vec::new(),
+            sync: false,
+            data: Payload(Bytes::from(data)),
+        }
     }
 
     fn replica(n: u128) -> Replica {
@@ -119,7 +134,7 @@ mod tests {
         let mut short = request(0, 5000);
         short.crcs.pop();
         assert!(is_malformed(write(&short, US)));
-        let zeros = |offset, len| ZeroRequest { chunk: CHUNK, offset, len, rest: Vec::new() };
+        let zeros = |offset, len| ZeroRequest { chunk: CHUNK, writer: SERVERS, offset, len, rest: Vec::new() };
         assert!(zero(&zeros(0, END), US).is_ok());
         assert!(is_malformed(zero(&zeros(1, END), US)));
     }
@@ -150,7 +165,7 @@ mod tests {
         assert!(read(&asked(MAX_PIECE_BYTES as u32)).is_ok());
         assert!(is_malformed(read(&asked(MAX_PIECE_BYTES as u32 + 1))));
         assert!(is_malformed(delete(&vec![(CHUNK.handle, CHUNK.version); MAX_DELETE + 1])));
-        let mut requests = vec![ChainRequest { chunk: CHUNK, rest: vec![replica(2)] }; MAX_HAND_BACKS];
+        let mut requests = vec![ChainRequest { chunk: CHUNK, writer: SERVERS, rest: vec![replica(2)] }; MAX_HAND_BACKS];
         assert!(hand_backs(&requests, US).is_ok());
         requests[7].rest.push(replica(1));
         assert!(is_malformed(hand_backs(&requests, US)), "we are in a chain twice");

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use cairn_proto::admin::{AdminServiceClient, AdminServiceRequest, AdminServiceResponse};
-use cairn_proto::error::FsError;
 use cairn_proto::transport::{ConnectOptions, Endpoint, PeerKind, Reconnecting, Service};
 use tarpc::client::RpcError;
 use tarpc::context::Context;
@@ -31,9 +30,10 @@ impl Admin {
     }
 
     /// Makes one call, whatever it is, and puts the metaserver's name into its error.
-    pub async fn call<T, F>(&self, what: &str, call: impl FnOnce(Client, Context) -> F) -> Result<T>
+    pub async fn call<T, E, F>(&self, what: &str, call: impl FnOnce(Client, Context) -> F) -> Result<T>
     where
-        F: Future<Output = Result<Result<T, FsError>, RpcError>>,
+        E: std::error::Error + Send + Sync + 'static,
+        F: Future<Output = Result<Result<T, E>, RpcError>>,
     {
         let mut context = Context::current();
         context.deadline = Instant::now() + DEADLINE;

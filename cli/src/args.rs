@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use cairn_proto::labels::Domain;
 use cairn_proto::policy::Durability;
 use cairn_proto::transport::Endpoint;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{chunkserver, metaserver, mount, up};
+use crate::commands::{chunkserver, metaserver, mount, repair, server, simulate, up};
 
 #[derive(Debug, Parser)]
 #[command(name = "cairn", version, about = "CairnFS: a distributed file system that you mount", max_term_width = 100)]
@@ -25,12 +26,17 @@ pub enum Command {
     Chunkserver(chunkserver::ChunkserverArgs),
     /// Mount a file system
     Mount(mount::MountArgs),
+    /// See [`crate::guard`]
+    #[command(name = crate::guard::COMMAND, hide = true)]
+    Guard,
     /// Unmount a file system: writes what is buffered, works while servers are down
     Umount(UmountArgs),
     /// Wait until everything that was done on a mount of this machine is on stable storage (`sync` does not wait for it)
     Sync(SyncArgs),
     /// Show servers, space, chunks and what is wrong with them
     Status(StatusArgs),
+    /// Show what the metaserver was asked since it started: how often, how it went, how long it took
+    Stats(StatsArgs),
     /// Show what is known of a file or directory: inode, policy, every chunk with its replicas
     Info(InfoArgs),
     /// Show space by server
@@ -38,6 +44,15 @@ pub enum Command {
     /// Show or change what a directory asks for its files
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Look after chunkservers: drain, maintain, remove them
+    #[command(subcommand)]
+    Server(server::ServerCommand),
+    /// Say what would be if servers failed, were drained, or came; nothing is touched
+    #[command(subcommand)]
+    Simulate(simulate::SimulateCommand),
+    /// Pause repair, let it go on, say how fast it may be
+    #[command(subcommand)]
+    Repair(repair::RepairCommand),
     /// Check the metadata and every copy of every chunk; exit code 1 where something is wrong
     Fsck(FsckArgs),
     /// Make the metaserver take a checkpoint now
@@ -59,6 +74,9 @@ pub struct UmountArgs {
     /// Take the mount away at once, even if files are in use; what is buffered is still written if the servers answer
     #[arg(short, long)]
     pub lazy: bool,
+    /// The same, and calls of programs that use it fail from now on, those that wait for servers included
+    #[arg(short, long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +91,23 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub meta: MetaArg,
     /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Times are those of handling a call, waiting included: calls that wait by design are marked.")]
+pub struct StatsArgs {
+    /// The metaserver as host:port, or a path on a mount of it; without it, what --meta says
+    #[arg(value_name = "META_OR_PATH")]
+    pub place: Option<PathBuf>,
+    #[command(flatten)]
+    pub meta: MetaArg,
+    /// Show what happens, every so many seconds (1 unless said otherwise), until Ctrl-C
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub watch: Option<u32>,
+    /// Print JSON; with --watch a line for each interval
     #[arg(long)]
     pub json: bool,
 }
@@ -106,6 +141,18 @@ pub struct PolicySetArgs {
     /// When written bytes must be on stable storage
     #[arg(long)]
     pub durability: Option<DurabilityArg>,
+    /// Each copy in another rack, zone or region; `none`: spread as far as there are some
+    #[arg(long, value_name = "DOMAIN")]
+    pub spread: Option<SpreadArg>,
+    /// Copies only on servers with this label, as in class=ssd; may be given several times, `none` for any server
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub on: Vec<String>,
+    /// Where the servers cannot give what is asked for, take what they can give
+    #[arg(long, overrides_with = "strict")]
+    pub loose: bool,
+    /// The opposite of --loose
+    #[arg(long)]
+    pub strict: bool,
     /// Everything below, too: existing files get more copies, or fewer, in the background
     #[arg(short, long)]
     pub recursive: bool,
@@ -114,6 +161,26 @@ pub struct PolicySetArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// [`Domain`] as a word.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum SpreadArg {
+    None,
+    Rack,
+    Zone,
+    Region,
+}
+
+impl From<SpreadArg> for Option<Domain> {
+    fn from(arg: SpreadArg) -> Self {
+        match arg {
+            SpreadArg::None => None,
+            SpreadArg::Rack => Some(Domain::Rack),
+            SpreadArg::Zone => Some(Domain::Zone),
+            SpreadArg::Region => Some(Domain::Region),
+        }
+    }
 }
 
 /// [`Durability`] as a word.

@@ -1,5 +1,6 @@
 //! What all daemons take on their command line: a configuration file, single settings over it, and how to log.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -44,6 +45,24 @@ impl DaemonArgs {
         }
         settings.extend(flags);
         Ok(Sources::new(prefix).with_file(self.config.as_deref()).load(&settings)?)
+    }
+
+    /// The same as arguments, for a process that this one starts.
+    pub fn as_arguments(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = Vec::new();
+        if let Some(config) = &self.config {
+            args.extend(["--config".into(), config.into()]);
+        }
+        for setting in &self.set {
+            args.extend(["--set".into(), setting.into()]);
+        }
+        if let Some(level) = &self.log {
+            args.extend(["--log".into(), level.into()]);
+        }
+        if let Some(format) = self.log_format.to_possible_value() {
+            args.extend(["--log-format".into(), format.get_name().into()]);
+        }
+        args
     }
 
     /// Sets up logging for this process.

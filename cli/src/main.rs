@@ -7,8 +7,10 @@ mod args;
 mod background;
 mod commands;
 mod daemon_args;
+mod guard;
 mod mount_helper;
 mod mountinfo;
+mod supervise;
 mod target;
 mod view;
 
@@ -20,7 +22,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let outcome = match mount_helper::arguments(std::env::args_os()) {
-        Some(Ok(args)) => commands::mount::run(args).map(|()| true),
+        Some(Ok(args)) => commands::mount::run(args),
         Some(Err(e)) => Err(e),
         None => dispatch(Cli::parse().command),
     };
@@ -40,13 +42,18 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Up(args) => commands::up::run(args)?,
         Command::Metaserver(args) => commands::metaserver::run(args)?,
         Command::Chunkserver(args) => commands::chunkserver::run(args)?,
-        Command::Mount(args) => commands::mount::run(args)?,
+        Command::Mount(args) => return commands::mount::run(args),
         Command::Sync(args) => commands::sync::run(&args)?,
+        Command::Guard => guard::watch()?,
         Command::Umount(args) => commands::umount::run(args)?,
         Command::Status(args) => wait_for(commands::status::run(args))?,
+        Command::Stats(args) => wait_for(commands::stats::run(args))?,
         Command::Info(args) => wait_for(commands::info::run(args))?,
         Command::Df(args) => wait_for(commands::df::run(args))?,
         Command::Policy(command) => wait_for(commands::policy::run(command))?,
+        Command::Simulate(command) => wait_for(commands::simulate::run(command))?,
+        Command::Repair(command) => wait_for(commands::repair::run(command))?,
+        Command::Server(command) => wait_for(commands::server::run(command))?,
         Command::Fsck(args) => return wait_for(commands::fsck::run(args)),
         Command::Checkpoint(args) => wait_for(commands::checkpoint::run(args))?,
     }

@@ -44,7 +44,9 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<MountArgs> {
         mountpoint: PathBuf::from(mountpoint),
         options,
         foreground: false,
+        supervise: false,
         log_file: None,
+        successor_of: None,
         fake,
         daemon: DaemonArgs::default(),
     })

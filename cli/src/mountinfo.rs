@@ -23,6 +23,11 @@ pub fn read() -> Result<Vec<MountEntry>> {
     Ok(parse(&text))
 }
 
+/// The real path of a mount point, for comparing with the mount table. Asks nothing of what is mounted there.
+pub fn real_path(mountpoint: &Path) -> PathBuf {
+    std::fs::canonicalize(mountpoint).unwrap_or_else(|_| mountpoint.to_owned())
+}
+
 /// The mount that `path` (absolute, real) lies on.
 pub fn holding(mounts: &[MountEntry], path: &Path) -> Option<MountEntry> {
     // Of two at one place the later hides the earlier.

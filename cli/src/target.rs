@@ -60,6 +60,14 @@ pub fn metaserver(meta: Option<Endpoint>) -> Result<Endpoint> {
     }
 }
 
+/// The metaserver that is meant by `place`: itself, or a path on a mount of it.
+pub fn metaserver_at(place: &Path) -> Result<Endpoint> {
+    match place.to_str().map(str::parse) {
+        Some(Ok(endpoint)) => Ok(endpoint),
+        Some(Err(_)) | None => Ok(mount_of(place)?.endpoint),
+    }
+}
+
 fn mount_of(path: &Path) -> Result<MountEntry> {
     // The last component may be a symlink, which is then meant itself.
     let parent = match path.parent() {

@@ -3,7 +3,7 @@
 //! This is the file system as a library. [`crate::mount`] puts it under the kernel.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_proto::meta::ClientInfo;
 use cairn_proto::transport::Endpoint;
@@ -14,10 +14,16 @@ use crate::config::{ClientConfig, OptionError};
 use crate::delegation::Delegations;
 use crate::io::Io;
 use crate::meta::{MetaClient, MetaConfig, StartError};
-use crate::vfs::{self, Vfs, VfsError};
+use crate::vfs::{self, Unsaved, Vfs, VfsError};
 
 /// For the session's goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
+/// For what spares the servers work but saves nothing: access times, and chunks that are handed back.
+const TIDY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same while the metaserver is away.
+const TIDY_TIMEOUT_AWAY: Duration = Duration::from_millis(500);
+/// Between two attempts to save, where the mount's `timeout` ends them.
+const SAVE_RETRY: Duration = Duration::from_millis(200);
 
 /// A running client. [`Client::stop`] it: dropped, it loses what was written and not synced.
 #[derive(Debug)]
@@ -46,8 +52,8 @@ pub enum LostData {
         #[source]
         source: VfsError,
     },
-    #[error("written data was lost: its servers did not take it within {waited:?}")]
-    NotSavedInTime { waited: Duration },
+    #[error("written data may be lost: its servers did not take all of it within {waited:?} ({unsaved})")]
+    NotSavedInTime { waited: Duration, unsaved: Unsaved },
 }
 
 impl Client {
@@ -63,7 +69,7 @@ impl Client {
         };
         let meta = MetaClient::start(session).await?;
         let options = config.vfs_options();
-        let known = vfs::known(&options, Arc::new(SystemClock));
+        let known = vfs::known(&options, meta.term().clone());
         let observer = {
             let known = known.clone();
             Arc::new(move |attr| known.committed(&attr))
@@ -91,22 +97,68 @@ impl Client {
         &self.vfs
     }
 
-    /// Makes everything that was written durable, and ends the session.
+    /// Makes everything that was written durable, and ends the session. Waits for servers that are away, where there is something
+    /// to save, for as long as the configuration says (`stop_timeout_ms`), and hardly at all where there is not.
     pub async fn stop(self) -> Result<(), LostData> {
-        let waited = self.stop_timeout;
-        let saved = tokio::time::timeout(waited, self.vfs.sync_all()).await;
+        let due = Instant::now() + self.stop_timeout;
+        self.stop_until(due).await
+    }
+
+    /// The same with a limit of its own.
+    pub(crate) async fn stop_until(self, due: Instant) -> Result<(), LostData> {
+        let begin = Instant::now();
+        let saved = self.save_until(due).await;
         self.background.abort();
         // What could not be saved, this tries once more; chunks are handed back.
-        let _ = tokio::time::timeout(waited, self.io.shutdown()).await;
-        if let Err(error) = self.meta.close(GOODBYE_TIMEOUT).await {
+        let tidying = Instant::now() + self.tidy_timeout();
+        let _ = tokio::time::timeout_at(tidying.into(), self.io.shutdown()).await;
+        if let Err(error) = self.meta.close(GOODBYE_TIMEOUT.min(self.tidy_timeout())).await {
             tracing::warn!(%error, "the metaserver will end the session by itself");
         }
         match saved {
-            Err(_) => Err(LostData::NotSavedInTime { waited }),
-            Ok(Err(source)) => Err(LostData::NotSaved { source }),
-            Ok(Ok(())) => Ok(()),
+            Saved::All => Ok(()),
+            Saved::Failed(source) => Err(LostData::NotSaved { source }),
+            Saved::Not(unsaved) => Err(LostData::NotSavedInTime { waited: begin.elapsed(), unsaved }),
         }
     }
+
+    /// Makes everything that was written durable, as far as that is done by `due`.
+    pub(crate) async fn save_until(&self, due: Instant) -> Saved {
+        let mut saving = std::pin::pin!(self.save());
+        let tidied = Instant::now() + self.tidy_timeout();
+        let mut saved = tokio::time::timeout_at(due.min(tidied).into(), &mut saving).await;
+        if saved.is_err() && !self.vfs.unsaved().is_nothing() {
+            saved = tokio::time::timeout_at(due.into(), saving).await;
+        }
+        match (saved, self.vfs.unsaved()) {
+            (Ok(Ok(())), _) => Saved::All,
+            (Ok(Err(source)), _) => Saved::Failed(source),
+            (Err(_), unsaved) if unsaved.is_nothing() => Saved::All,
+            (Err(_), unsaved) => Saved::Not(unsaved),
+        }
+    }
+
+    async fn save(&self) -> Result<(), VfsError> {
+        loop {
+            match self.vfs.sync_all().await {
+                // The end of the mount has a limit of its own.
+                Err(error) if error.is_timeout() => tokio::time::sleep(SAVE_RETRY).await,
+                result => return result,
+            }
+        }
+    }
+
+    fn tidy_timeout(&self) -> Duration {
+        if self.meta.outage().lasts().is_some() { TIDY_TIMEOUT_AWAY } else { TIDY_TIMEOUT }
+    }
+}
+
+/// What came of saving everything.
+#[derive(Debug)]
+pub(crate) enum Saved {
+    All,
+    Failed(VfsError),
+    Not(Unsaved),
 }
 
 fn info(mountpoint: String) -> ClientInfo {

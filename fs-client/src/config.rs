@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cairn_proto::ids::SessionId;
 use cairn_proto::transport::Endpoint;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{DEFAULT_ATTRS, DEFAULT_NAMES, Validity};
+use crate::cache::{DEFAULT_ATTRS, DEFAULT_NAMES};
 use crate::io::IoConfig;
 use crate::vfs::VfsOptions;
 
@@ -22,10 +23,6 @@ const IGNORED_PREFIXES: [&str; 8] =
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientConfig {
-    /// Milliseconds for which attributes may be believed, here and in the kernel, before they are asked for again.
-    pub attr_ttl_ms: u64,
-    /// The same for names, and for the absence of names.
-    pub entry_ttl_ms: u64,
     /// Inodes whose attributes are remembered.
     pub cached_attrs: usize,
     /// Names that are remembered.
@@ -38,11 +35,11 @@ pub struct ClientConfig {
     pub read_ahead_mib: u64,
     /// Threads that take requests from the kernel.
     pub threads: usize,
-    /// Milliseconds that an operation waits for unreachable servers before it fails. 0: for as long as it takes.
-    pub timeout_ms: u64,
+    /// Seconds that operations wait for servers that are away before they fail with `EIO`. 0: for as long as it takes.
+    pub timeout: u64,
     /// Milliseconds to try for a first connection.
     pub start_timeout_ms: u64,
-    /// Milliseconds that unmounting waits for written data to reach its servers, and for open files to be closed.
+    /// Milliseconds that the end of a mount may wait for written data to reach its servers, and for open files to be closed.
     pub stop_timeout_ms: u64,
     /// Where `/healthz` and `/readyz` are answered over HTTP: `address:port`. Empty: nowhere.
     pub health_listen: String,
@@ -60,15 +57,13 @@ impl Default for ClientConfig {
     fn default() -> Self {
         let io = IoConfig::default();
         Self {
-            attr_ttl_ms: 1000,
-            entry_ttl_ms: 1000,
             cached_attrs: DEFAULT_ATTRS,
             cached_names: DEFAULT_NAMES,
             cache_mib: io.cache_bytes as u64 / MIB,
             write_back_mib: io.write_back_bytes as u64 / MIB,
             read_ahead_mib: io.read_ahead_bytes / MIB,
             threads: 4,
-            timeout_ms: 0,
+            timeout: 0,
             start_timeout_ms: 10_000,
             stop_timeout_ms: 30_000,
             health_listen: String::new(),
@@ -96,7 +91,7 @@ pub enum OptionError {
 }
 
 impl ClientConfig {
-    /// Takes mount options, as after `-o`: `ro,noatime,timeout_ms=5000`. Those that concern `mount` itself are ignored.
+    /// Takes mount options, as after `-o`: `ro,noatime,timeout=30`. Those that concern `mount` itself are ignored.
     pub fn apply_options(&mut self, options: &str) -> Result<(), OptionError> {
         options.split(',').filter(|option| !option.is_empty()).try_for_each(|option| self.apply_option(option))
     }
@@ -143,15 +138,13 @@ impl ClientConfig {
         let number: u64 =
             value.parse().map_err(|_| OptionError::NotANumber { key: key.to_owned(), value: value.to_owned() })?;
         match key {
-            "attr_ttl_ms" => self.attr_ttl_ms = number,
-            "entry_ttl_ms" => self.entry_ttl_ms = number,
             "cached_attrs" => self.cached_attrs = number as usize,
             "cached_names" => self.cached_names = number as usize,
             "cache_mib" => self.cache_mib = number,
             "write_back_mib" => self.write_back_mib = number,
             "read_ahead_mib" => self.read_ahead_mib = number,
             "threads" => self.threads = number as usize,
-            "timeout_ms" => self.timeout_ms = number,
+            "timeout" => self.timeout = number,
             "start_timeout_ms" => self.start_timeout_ms = number,
             "stop_timeout_ms" => self.stop_timeout_ms = number,
             _ => return Err(OptionError::Unknown(option.to_owned())),
@@ -179,10 +172,6 @@ impl ClientConfig {
 
     pub(crate) fn vfs_options(&self) -> VfsOptions {
         VfsOptions {
-            validity: Validity {
-                attrs: Duration::from_millis(self.attr_ttl_ms),
-                names: Duration::from_millis(self.entry_ttl_ms),
-            },
             cached_attrs: self.cached_attrs,
             cached_names: self.cached_names,
             atime: !self.noatime && !self.read_only,
@@ -202,7 +191,7 @@ impl ClientConfig {
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        (self.timeout_ms > 0).then(|| Duration::from_millis(self.timeout_ms))
+        (self.timeout > 0).then(|| Duration::from_secs(self.timeout))
     }
 
     /// Where health checks are answered, if they are.
@@ -224,6 +213,8 @@ pub struct MountConfig {
     pub metaserver: Endpoint,
     /// An existing directory.
     pub mountpoint: PathBuf,
+    /// The session of a client that was mounted there and is dead: it is ended first.
+    pub successor_of: Option<SessionId>,
     pub client: ClientConfig,
 }
 
@@ -234,9 +225,9 @@ mod tests {
     #[test]
     fn options_as_in_fstab() {
         let mut config = ClientConfig::default();
-        config.apply_options("defaults,_netdev,ro,noatime,attr_ttl_ms=0,x-systemd.automount,timeout_ms=5000").unwrap();
+        config.apply_options("defaults,_netdev,ro,noatime,threads=3,x-systemd.automount,timeout=5").unwrap();
         assert!(config.read_only && config.noatime);
-        assert_eq!((config.attr_ttl_ms, config.timeout()), (0, Some(Duration::from_secs(5))));
+        assert_eq!((config.threads, config.timeout()), (3, Some(Duration::from_secs(5))));
         config.apply_options("rw,relatime,user_id=0,group_id=0,default_permissions").unwrap();
         assert!(!config.read_only && !config.noatime);
         assert_eq!(config.apply_options("rw,bogus"), Err(OptionError::Unknown("bogus".into())));

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use cairn_chunkserver::{Chunkserver, ChunkserverConfig};
 use cairn_client::io::{FileIo, Io, IoConfig};
 use cairn_client::meta::{MetaClient, MetaConfig, NewEntry};
+use cairn_client::vfs::VfsError;
 use cairn_metaserver::{Metaserver, MetaserverConfig};
 use cairn_proto::attr::{Credentials, SetAttr};
 use cairn_proto::chunk::CHUNK_SIZE;
@@ -64,6 +65,7 @@ impl Cluster {
         let endpoint = self.metaserver.endpoint().clone();
         let start_timeout = Duration::from_secs(10);
         let meta = MetaClient::start(MetaConfig { endpoint, info, timeout: None, start_timeout }).await.unwrap();
+        tokio::spawn(drop_leases(meta.clone()));
         let new = NewEntry {
             parent: InodeId::ROOT,
             name: Name::new(name.as_bytes()).unwrap(),
@@ -82,6 +84,18 @@ impl Cluster {
     }
 }
 
+/// Nothing is remembered here, so whatever is to be dropped is.
+async fn drop_leases(meta: Arc<MetaClient>) {
+    let (mut was, mut seen) = (None, 0);
+    while let Ok((standing, events)) = meta.events(was, seen).await {
+        (was, seen) = (Some(standing), events.seen);
+        let numbers = events.events.into_iter().map(|(number, _)| number).collect();
+        if meta.acted(numbers).await.is_err() {
+            return;
+        }
+    }
+}
+
 async fn chunkserver(dir: &Path, number: usize, metaserver: &Endpoint) -> Shutdown {
     let config = ChunkserverConfig {
         data_dir: dir.join(format!("chunks-{number}")),
@@ -89,6 +103,7 @@ async fn chunkserver(dir: &Path, number: usize, metaserver: &Endpoint) -> Shutdo
         health_listen: String::new(),
         metaservers: vec![metaserver.to_string()],
         name: format!("chunkserver-{number}"),
+        labels: vec![format!("host=chunkserver-{number}")],
         heartbeat_ms: Some(50),
         ..ChunkserverConfig::default()
     };
@@ -141,7 +156,8 @@ async fn a_file_over_several_chunks_comes_back_as_it_was_written() {
     data[punched.clone()].fill(0);
     let size = data.len() as u64 - 2_000_001;
     let set = SetAttr { size: Some(size), ..SetAttr::default() };
-    writer.file.truncate_with(size, writer.meta.set_attr(writer.file.inode(), set)).await.unwrap();
+    let set = async { Ok::<_, VfsError>(writer.meta.set_attr(writer.file.inode(), set).await?) };
+    writer.file.truncate_with(size, set).await.unwrap();
     data.truncate(size as usize);
     writer.write(size + 10_000, Bytes::from_static(b"behind a gap")).await;
     data.resize(size as usize + 10_000, 0);

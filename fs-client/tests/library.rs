@@ -16,6 +16,7 @@ use cairn_client::{Client, ClientConfig};
 use cairn_proto::ids::InodeId;
 use cairn_proto::meta::NewNode;
 use common::Cluster;
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_through_the_library() {
@@ -28,7 +29,7 @@ async fn files_through_the_library() {
     vfs.write(opening.handle, 3, Bytes::from_static(b"text"), WriteHow::default()).await.unwrap();
     assert_eq!(vfs.getattr(looked.attr.inode).await.unwrap().attr.size, 7, "before anything has left this process");
     assert_eq!(vfs.read(opening.handle, 0, 100).await.unwrap(), &b"\0\0\0text"[..]);
-    vfs.fsync(opening.handle, false).await.unwrap();
+    vfs.fsync(opening.handle, false, &CancellationToken::new()).await.unwrap();
     vfs.release(opening.handle).await;
     let error = vfs.read(opening.handle, 0, 1).await.unwrap_err();
     assert_eq!(error.errno(), libc::EBADF);

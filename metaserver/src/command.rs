@@ -6,16 +6,18 @@
 //!
 //! Stored in the log as one format byte and the postcard encoding of [`Command`].
 
+use cairn_proto::admin::{ServerMode, Tunables};
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, InodeId, OpId, ServerId, SessionId};
 use cairn_proto::meta::{ClientInfo, Mutation};
 use cairn_proto::policy::Policy;
 use cairn_proto::time::Timestamp;
-use cairn_proto::transport::Endpoint;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::namespace::server::Server;
+
 /// Format of an encoded [`Command`]; its first byte.
-pub const COMMAND_FORMAT: u8 = 1;
+pub const COMMAND_FORMAT: u8 = 2;
 
 /// One entry of the log.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -84,14 +86,23 @@ pub enum Internal {
     Reap { inodes: Vec<InodeId> },
     /// All copies of these chunks are deleted. Those that are not garbage are left alone. Answers `Done`.
     DropGarbage { handles: Vec<ChunkHandle> },
-    /// A chunkserver registered for the first time, or under a new name or endpoint. Answers `Done`.
-    RememberServer { server: ServerId, name: String, endpoint: Endpoint },
+    /// A chunkserver registered for the first time, or says something else of itself. Its mode counts only where it is new.
+    /// Answers `Done`.
+    RememberServer { server: ServerId, remembered: Server },
     /// Repair, reconciliation or fencing changed who holds a chunk. Done only where the chunk is still at `expect`; answers
     /// [`crate::namespace::Reply::Members`], or [`crate::namespace::Reply::MembersConflict`] with how it stands. `NotFound` where
     /// the chunk is gone.
     SetMembers { handle: ChunkHandle, expect: ChunkVersion, next: ChunkVersion, members: Vec<ServerId> },
     /// Inode numbers below `upto` are given out: to a client, which will use them or not. Answers `Done`.
     ReserveInodes { upto: InodeId },
+    /// Answers [`crate::namespace::Reply::Placement`] with the number of this placement.
+    DefinePlacement { placement: cairn_proto::policy::Placement },
+    /// What is to become of a chunkserver. Answers `Done`; `NotFound` where it is not known.
+    SetServerMode { server: ServerId, mode: ServerMode },
+    /// A chunkserver is not expected back. Answers `Done`.
+    ForgetServer { server: ServerId },
+    /// What operators have changed, all of it. Answers `Done`.
+    SetTunables { tunables: Tunables },
 }
 
 /// Why bytes of the log are not a command.

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_proto::chunk::MAX_COPIES;
-use cairn_proto::policy::{Durability, Policy};
+use cairn_proto::policy::{Durability, PlacementId, Policy};
 use cairn_proto::transport::{Endpoint, EndpointError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::cluster::balance::BalanceSettings;
+use crate::cluster::repair::throttle::Limits;
 use crate::cluster::state::Thresholds;
 
 /// What stands in `metaserver.toml`, in `CAIRN_METASERVER_…` and in flags. Every key has a default but `data_dir`.
@@ -37,6 +39,8 @@ pub struct MetaserverConfig {
 
     /// Seconds of silence after which a client's session is given up, with its open files.
     pub session_term_s: u64,
+    /// Leases of all clients together, about 150 bytes each. When they become so many, clients are asked to give some back.
+    pub max_leases: usize,
     /// Milliseconds between heartbeats of a chunkserver.
     pub heartbeat_ms: u64,
     /// Milliseconds of silence after which a chunkserver gets no new chunks.
@@ -50,12 +54,22 @@ pub struct MetaserverConfig {
 
     /// Chunks repaired at the same time.
     pub repair_concurrency: usize,
-    /// Bytes copied per second for repair, all together; 0: no limit.
+    /// Bytes copied per second for repair, all together; 0: no limit. `cairn repair limit` changes it while the cluster runs.
     pub repair_bytes_per_s: u64,
+    /// The same, to and from one chunkserver; while clients keep it busy, a quarter of it. 0: no limit.
+    pub repair_server_bytes_per_s: u64,
+    /// A chunkserver that is fuller than all are on average by more than so many percent of its size gives copies to emptier ones.
+    pub balance_threshold_percent: u8,
+    /// Bytes moved per second for that; 0: nothing is moved.
+    pub balance_bytes_per_s: u64,
     /// Seconds between two passes over all chunks when nothing has happened.
     pub census_interval_s: u64,
     /// Seconds after which a chunk that was left dirty, and that nobody has open for writing, is reconciled.
     pub reconcile_after_s: u64,
+
+    /// Seconds that copies of deleted files, and copies that nobody needs, are kept on the chunkservers' disks. A server that is short of
+    /// space is not made to wait.
+    pub garbage_grace_s: u64,
 
     /// Bytes that must stay free on the disk of `data_dir`: below, what takes space is refused. Below half of it everything is.
     pub reserve_bytes: u64,
@@ -75,6 +89,7 @@ impl Default for MetaserverConfig {
             root_uid: None,
             root_gid: None,
             session_term_s: 15,
+            max_leases: 2 << 20,
             heartbeat_ms: 1000,
             suspect_after_ms: 10_000,
             dead_after_ms: 60_000,
@@ -82,8 +97,12 @@ impl Default for MetaserverConfig {
             placement_reserve_bytes: 16 << 20,
             repair_concurrency: 4,
             repair_bytes_per_s: 0,
+            repair_server_bytes_per_s: 128 << 20,
+            balance_threshold_percent: 5,
+            balance_bytes_per_s: 32 << 20,
             census_interval_s: 10,
             reconcile_after_s: 30,
+            garbage_grace_s: 60,
             reserve_bytes: 64 << 20,
             checkpoint_every: 500_000,
         }
@@ -117,11 +136,14 @@ pub struct Settings {
     pub health_listen: Option<SocketAddr>,
     pub new_cluster: NewCluster,
     pub session_term: Duration,
+    pub max_leases: usize,
     pub heartbeat: Duration,
     pub thresholds: Thresholds,
     pub placement_reserve: u64,
     pub repair: RepairSettings,
+    pub balance: BalanceSettings,
     pub reconcile_after: Duration,
+    pub garbage_grace: Duration,
     /// Bytes.
     pub reserve: u64,
     /// Commands.
@@ -141,8 +163,7 @@ pub struct NewCluster {
 pub struct RepairSettings {
     /// Chunks at the same time.
     pub concurrency: usize,
-    /// All together; `None`: no limit.
-    pub bytes_per_second: Option<u64>,
+    pub limits: Limits,
     pub census_interval: Duration,
 }
 
@@ -159,6 +180,7 @@ impl MetaserverConfig {
             root_uid,
             root_gid,
             session_term_s,
+            max_leases,
             heartbeat_ms,
             suspect_after_ms,
             dead_after_ms,
@@ -166,8 +188,12 @@ impl MetaserverConfig {
             placement_reserve_bytes,
             repair_concurrency,
             repair_bytes_per_s,
+            repair_server_bytes_per_s,
+            balance_threshold_percent,
+            balance_bytes_per_s,
             census_interval_s,
             reconcile_after_s,
+            garbage_grace_s,
             reserve_bytes,
             checkpoint_every,
         } = self;
@@ -178,6 +204,7 @@ impl MetaserverConfig {
             return Err(ConfigProblem::Copies(copies));
         }
         at_least("session_term_s", session_term_s, 1, "a term has at least a second")?;
+        at_least("max_leases", max_leases as u64, 1024, "clients need some leases to work with")?;
         at_least("heartbeat_ms", heartbeat_ms, 10, "at least 10 ms lie between heartbeats")?;
         at_least(
             "suspect_after_ms",
@@ -189,7 +216,12 @@ impl MetaserverConfig {
         at_least("repair_concurrency", repair_concurrency as u64, 1, "repair needs at least one")?;
         at_least("census_interval_s", census_interval_s, 1, "a census needs a second between passes")?;
         at_least("checkpoint_every", checkpoint_every, 1, "a checkpoint covers at least one command")?;
-        let policy = Policy { copies, durability: Durability::default() };
+        if balance_threshold_percent > 100 {
+            let value = u64::from(balance_threshold_percent);
+            let expected = "0 to 100 percent";
+            return Err(ConfigProblem::OutOfRange { key: "balance_threshold_percent", value, expected });
+        }
+        let policy = Policy { copies, durability: Durability::default(), placement: PlacementId::ANYWHERE };
         Ok(Settings {
             data_dir,
             listen: parse_endpoint("listen", &listen)?,
@@ -202,6 +234,7 @@ impl MetaserverConfig {
                 root_gid: root_gid.unwrap_or_else(|| nix::unistd::getegid().as_raw()),
             },
             session_term: Duration::from_secs(session_term_s),
+            max_leases,
             heartbeat: Duration::from_millis(heartbeat_ms),
             thresholds: Thresholds {
                 suspect_after: Duration::from_millis(suspect_after_ms),
@@ -211,10 +244,12 @@ impl MetaserverConfig {
             placement_reserve: placement_reserve_bytes,
             repair: RepairSettings {
                 concurrency: repair_concurrency,
-                bytes_per_second: Some(repair_bytes_per_s).filter(|&rate| rate > 0),
+                limits: Limits { cluster: limit(repair_bytes_per_s), server: limit(repair_server_bytes_per_s) },
                 census_interval: Duration::from_secs(census_interval_s),
             },
+            balance: BalanceSettings { threshold: balance_threshold_percent, bytes_per_s: balance_bytes_per_s },
             reconcile_after: Duration::from_secs(reconcile_after_s),
+            garbage_grace: Duration::from_secs(garbage_grace_s),
             reserve: reserve_bytes,
             checkpoint_every,
         })
@@ -223,6 +258,11 @@ impl MetaserverConfig {
 
 fn at_least(key: &'static str, value: u64, least: u64, expected: &'static str) -> Result<(), ConfigProblem> {
     if value < least { Err(ConfigProblem::OutOfRange { key, value, expected }) } else { Ok(()) }
+}
+
+/// 0 is none.
+fn limit(bytes_per_s: u64) -> Option<u64> {
+    Some(bytes_per_s).filter(|&rate| rate > 0)
 }
 
 fn parse_endpoint(key: &'static str, text: &str) -> Result<Endpoint, ConfigProblem> {
@@ -257,7 +297,7 @@ mod tests {
         assert_eq!(settings.session_term, Duration::from_secs(15));
         assert_eq!(settings.thresholds, Thresholds::default());
         assert_eq!(settings.new_cluster.root_mode, 0o755);
-        assert_eq!(settings.repair.bytes_per_second, None);
+        assert_eq!(settings.repair.limits, Limits { cluster: None, server: Some(128 << 20) });
     }
 
     #[test]

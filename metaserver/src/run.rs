@@ -8,8 +8,9 @@ use std::time::Duration;
 use cairn_proto::admin::AdminService;
 use cairn_proto::cluster::ClusterService;
 use cairn_proto::error::FsError;
-use cairn_proto::ids::ClusterId;
+use cairn_proto::ids::{ClusterId, ServerId};
 use cairn_proto::meta::MetaService;
+use cairn_proto::time::Timestamp;
 use cairn_proto::transport::{Endpoint, Listener, PeerKind, Server, ServerLimits, Service};
 use cairn_runtime::clock::{Clock, SystemClock};
 use cairn_runtime::health::{Condition, Health, HealthServer};
@@ -17,23 +18,30 @@ use cairn_runtime::shutdown::Shutdown;
 use cairn_runtime::worker::{NameTaken, Pace, Workers};
 use thiserror::Error;
 
+use crate::Moment;
 use crate::attention::Attention;
 use crate::cluster::Cluster;
+use crate::cluster::balance::BalanceWorker;
 use crate::cluster::garbage::GarbageWorker;
+use crate::cluster::orders::Orders;
 use crate::cluster::peers::RemotePeers;
 use crate::cluster::reconcile::ReconcileWorker;
 use crate::cluster::registry::Registry;
 use crate::cluster::repair::census::{Census, CensusWorker};
+use crate::cluster::repair::throttle::Throttle;
 use crate::cluster::repair::worker::RepairWorker;
 use crate::cluster::server::Known;
+use crate::cluster::state::Thresholds;
 use crate::command::{Command, Internal};
 use crate::config::{ConfigProblem, MetaserverConfig, NewCluster, Settings};
 use crate::namespace::query;
+use crate::namespace::server::Server as KnownServer;
 use crate::node_log::{NamespaceMachine, NodeLog};
 use crate::raft::{MetaNode, NodeConfig, OpenError};
 use crate::room::{Room, RoomWorker};
 use crate::service::{AdminFace, ClusterFace, MetaFace, Shared};
 use crate::session::Clients;
+use crate::session::crowding::CrowdingWorker;
 use crate::session::expiry::ExpiryWorker;
 use crate::session::reaper::Reaper;
 use crate::state::{Log, State, refusal};
@@ -195,21 +203,46 @@ fn assemble(
     let state = State::new(Arc::new(log), clock.clone()).map_err(|error| refusal(error.into()))?;
     let state = Arc::new(state);
     let known = state.read(query::servers)?;
-    let known = known.into_iter().map(|(server, s)| Known { server, name: s.name, endpoint: s.endpoint }).collect();
-    let clients = Arc::new(Clients::new(state.clone(), clock.clone(), settings.session_term, shutdown.token())?);
+    let registry = registry_of(known, settings.thresholds, state.wall(), clock.monotonic());
+    let clients = Arc::new(Clients::new(
+        state.clone(),
+        clock.clone(),
+        settings.session_term,
+        settings.max_leases,
+        shutdown.token(),
+    )?);
     let cluster = Arc::new(Cluster {
         state: state.clone(),
-        registry: Registry::new(settings.thresholds, known, clock.monotonic()),
+        registry,
         busy: Arc::default(),
-        orders: Default::default(),
+        orders: Orders::new(settings.garbage_grace),
         repairs: Default::default(),
+        balance: settings.balance,
+        throttle: Throttle::new(settings.repair.limits, state.read(query::tunables)?),
         accusations: Default::default(),
         peers: Arc::new(RemotePeers::default()),
         clock,
         placement_reserve: settings.placement_reserve,
     });
     let (census, room) = (Arc::<Census>::default(), Arc::<Room>::default());
-    Ok(Arc::new(Shared { id, state, clients, cluster, census, room, workers, heartbeat: settings.heartbeat }))
+    let (requests, heartbeat) = (Arc::default(), settings.heartbeat);
+    Ok(Arc::new(Shared { id, state, clients, cluster, census, room, workers, requests, heartbeat }))
+}
+
+/// The servers that registered with earlier runs; `wall` and `now` are the same moment.
+fn registry_of(known: Vec<(ServerId, KnownServer)>, thresholds: Thresholds, wall: Timestamp, now: Moment) -> Registry {
+    let modes: Vec<_> = known.iter().map(|(id, server)| (*id, server.mode)).collect();
+    let known = known.into_iter().map(|(server, KnownServer { name, endpoint, labels, mode: _ })| Known {
+        server,
+        name,
+        endpoint,
+        labels,
+    });
+    let registry = Registry::new(thresholds, known.collect(), now);
+    for (server, mode) in modes {
+        registry.set_mode(server, mode, wall, now);
+    }
+    registry
 }
 
 /// Answers health checks from now on, also while the metadata are still being opened.
@@ -235,8 +268,10 @@ async fn serve(settings: &Settings, shared: Arc<Shared>, shutdown: &Shutdown) ->
     let endpoint = settings.listen.clone();
     let listener = Listener::bind(&endpoint).await.map_err(|source| StartError::Listen { endpoint, source })?;
     let endpoint = settings.advertise.clone().unwrap_or_else(|| listener.endpoint().clone());
+    let requests = shared.requests.clone();
     let (meta, cluster, admin) = (MetaFace(shared.clone()), ClusterFace(shared.clone()), AdminFace(shared));
     let server = Server::new(PeerKind::Metaserver, ServerLimits::default())
+        .counting(requests)
         .with(Service::Meta, move |context, request| serve_one(meta.clone().serve(), context, request))
         .with(Service::Cluster, move |context, request| serve_one(cluster.clone().serve(), context, request))
         .with(Service::Admin, move |context, request| serve_one(admin.clone().serve(), context, request));
@@ -257,16 +292,18 @@ fn spawn_workers(settings: &Settings, shared: &Shared, workers: &Workers) -> Res
     let Shared { state, clients, cluster, census, room, .. } = shared;
     let room = RoomWorker::new(room.clone(), settings.data_dir.clone(), settings.reserve);
     workers.spawn(room, Pace::Unlimited)?;
-    workers.spawn(ExpiryWorker::new(clients.clone()), Pace::Unlimited)?;
+    workers.spawn(ExpiryWorker::new(clients.clone(), cluster.clone()), Pace::Unlimited)?;
+    workers.spawn(CrowdingWorker::new(clients.clone()), Pace::Unlimited)?;
     workers.spawn(Reaper::new(state.clone(), clients.clone()), Pace::Unlimited)?;
     workers.spawn(GarbageWorker::new(cluster.clone()), Pace::Unlimited)?;
+    workers.spawn(BalanceWorker::new(cluster.clone()), Pace::Unlimited)?;
     let reconcile = ReconcileWorker::new(cluster.clone(), clients.clone(), settings.reconcile_after);
     workers.spawn(reconcile, Pace::Unlimited)?;
     let repair = settings.repair;
     workers.spawn(CensusWorker::new(cluster.clone(), census.clone(), repair.census_interval), CENSUS_PACE)?;
-    let each = repair.bytes_per_second.map(|rate| (rate / repair.concurrency as u64).max(1));
     for number in 1..=repair.concurrency {
-        workers.spawn(RepairWorker::new(cluster.clone(), number), each.map_or(Pace::Unlimited, Pace::PerSecond))?;
+        // Its pace is that of the throttle.
+        workers.spawn(RepairWorker::new(cluster.clone(), number), Pace::Unlimited)?;
     }
     Ok(())
 }

@@ -98,6 +98,11 @@ impl State {
         ChunkHandle(self.ids.handle.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// All sessions from here on are still to come.
+    pub fn coming_session(&self) -> SessionId {
+        SessionId(self.ids.session.load(Ordering::Relaxed))
+    }
+
     pub fn next_session(&self) -> SessionId {
         SessionId(self.ids.session.fetch_add(1, Ordering::Relaxed))
     }

@@ -14,6 +14,7 @@ use cairn_proto::error::{ChunkError, FsError};
 use cairn_proto::ids::{
     BootId, ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, InodeId, LogIndex, OpId, ServerId, SessionId,
 };
+use cairn_proto::labels::Labels;
 use cairn_proto::meta::{ClientInfo, Mutation, NewNode};
 use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
@@ -22,8 +23,10 @@ use cairn_runtime::clock::{Clock, ManualClock};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::cluster::balance::BalanceSettings;
 use crate::cluster::peers::{PeerError, Peers};
 use crate::cluster::registry::Registry;
+use crate::cluster::repair::throttle::Throttle;
 use crate::cluster::state::Thresholds;
 use crate::cluster::{Cluster, reports};
 use crate::command::{Command, Decided, Internal, Origin, Placement};
@@ -81,10 +84,14 @@ pub struct FakeServer {
     pub copies: HashMap<ChunkHandle, ChunkStat>,
     /// It does not answer.
     pub silent: bool,
+    /// It falls silent when it has said who it is.
+    pub dying: bool,
     /// It takes no copies.
     pub full: bool,
     /// Chunks whose copies here have damaged blocks.
     pub damaged: Vec<ChunkHandle>,
+    /// Sessions whose writes it refuses.
+    pub fenced: Vec<SessionId>,
 }
 
 /// Chunkservers in memory, at the endpoints that [`endpoint_of`] gives them.
@@ -122,7 +129,10 @@ fn find(server: &mut FakeServer, handle: ChunkHandle) -> Result<&mut ChunkStat, 
 #[async_trait]
 impl Peers for FakePeers {
     async fn identity(&self, at: &Endpoint) -> Result<ServerId, PeerError> {
-        self.at(at, |id, _| Ok(id))
+        self.at(at, |id, server| {
+            server.silent = server.dying;
+            Ok(id)
+        })
     }
 
     async fn stat(&self, at: &Endpoint, handle: ChunkHandle) -> Result<ChunkStat, PeerError> {
@@ -149,6 +159,13 @@ impl Peers for FakePeers {
             }
             stat.id.version = version;
             Ok(*stat)
+        })
+    }
+
+    async fn fence_sessions(&self, at: &Endpoint, sessions: Vec<SessionId>) -> Result<(), PeerError> {
+        self.at(at, |_, server| {
+            server.fenced.extend(sessions);
+            Ok(())
         })
     }
 
@@ -197,6 +214,7 @@ pub fn registration(server: ServerId) -> Registration {
         server,
         cluster: None,
         name: format!("cs{}", server.0.as_u128()),
+        labels: Labels::default(),
         endpoint: endpoint_of(server),
         boot: BootId(1),
         space: Space { total: 100 << 30, free: 90 << 30, used: 10 << 30 },
@@ -225,12 +243,13 @@ impl World {
         clock.advance(Duration::from_secs(1000));
         let dyn_clock: Arc<dyn Clock> = clock.clone();
         let state = State::new(Arc::new(LocalLog::new()), dyn_clock.clone()).unwrap();
-        let policy = Policy { copies, durability: Default::default() };
+        let policy = Policy { copies, durability: Default::default(), placement: Default::default() };
         let create =
             Internal::CreateCluster { cluster: ClusterId(Uuid::from_u128(9)), mode: 0o755, uid: 0, gid: 0, policy };
         state.internal(create).await.unwrap();
         let state = Arc::new(State::new(state.into_log(), dyn_clock.clone()).unwrap());
-        let clients = Arc::new(Clients::new(state.clone(), dyn_clock.clone(), TERM, Default::default()).unwrap());
+        let clients =
+            Arc::new(Clients::new(state.clone(), dyn_clock.clone(), TERM, 1 << 20, Default::default()).unwrap());
         let peers = Arc::new(FakePeers::default());
         let cluster = Arc::new(Cluster {
             state: state.clone(),
@@ -238,6 +257,8 @@ impl World {
             busy: Default::default(),
             orders: Default::default(),
             repairs: Default::default(),
+            balance: BalanceSettings { threshold: 5, bytes_per_s: 1 << 30 },
+            throttle: Throttle::new(Default::default(), Default::default()),
             accusations: Default::default(),
             peers: peers.clone(),
             clock: dyn_clock,

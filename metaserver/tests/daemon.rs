@@ -7,13 +7,12 @@ mod common;
 use std::time::Duration;
 
 use cairn_metaserver::MetaserverConfig;
-use cairn_proto::admin::ServerState;
+use cairn_proto::admin::{PolicySet, ServerState};
 use cairn_proto::attr::SetAttr;
 use cairn_proto::cluster::{ClusterError, Heartbeat, Registration, Report, Space};
-use cairn_proto::error::FsError;
+use cairn_proto::error::{AdminError, FsError};
 use cairn_proto::ids::{BootId, ChunkIndex, ClusterId, InodeId, OpId, ServerId, SessionId};
 use cairn_proto::meta::{ChunkExtent, Mutation, MutationReply, NamedMutation, NewNode, OpenMode};
-use cairn_proto::policy::PolicyChange;
 use cairn_proto::time::Timestamp;
 
 use common::{Client, config, create, ctx, entry_of, name, start, unlink, until};
@@ -32,6 +31,7 @@ fn registration(n: u128) -> Registration {
         server: ServerId(uuid::Uuid::from_u128(n)),
         cluster: None,
         name: format!("cs{n}"),
+        labels: format!("host=h{n}").parse().unwrap(),
         endpoint: format!("127.0.0.1:{n}").parse().unwrap(),
         boot: BootId(1),
         space: Space { total: 8 << 30, free: 6 << 30, used: 2 << 30 },
@@ -56,11 +56,8 @@ async fn names_survive_a_restart_and_a_retry_is_answered_not_repeated() {
     let mut again = Client::without_session(server.endpoint());
     again.session = again.open_session(Some(session), vec![]).await.unwrap();
     again.seq = client.seq;
-    assert_eq!(again.meta.lookup(ctx(), again.session, InodeId::ROOT, name("a")).await.unwrap().unwrap().inode, file);
-    assert_eq!(
-        again.meta.lookup(ctx(), again.session, InodeId::ROOT, name("b")).await.unwrap(),
-        Err(FsError::NotFound)
-    );
+    assert_eq!(again.lookup(InodeId::ROOT, "a").await.unwrap().inode, file);
+    assert_eq!(again.lookup(InodeId::ROOT, "b").await, Err(FsError::NotFound));
     assert!(matches!(again.repeat(op).await, Ok(MutationReply::Removed { .. })));
     assert_ne!(again.create("c").await, file);
     server.shutdown().await.unwrap();
@@ -99,6 +96,8 @@ async fn an_open_file_outlives_its_name_and_not_its_session() {
     // Sessions from before the start would have this long to show themselves.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     client.session = client.open_session(None, vec![]).await.unwrap();
+    watcher.attend();
+    let attending = client.attend();
     let created = entry_of(client.mutate(create(InodeId::ROOT, "created", NewNode::File, true)).await.unwrap());
     let opened = client.create("opened").await;
     client.meta.open(ctx(), client.session, opened, OpenMode { read: true, write: false }).await.unwrap().unwrap();
@@ -118,6 +117,7 @@ async fn an_open_file_outlives_its_name_and_not_its_session() {
     })
     .await;
     assert!(is_there(created).await);
+    attending.abort();
     until("reaping what a silent session held", async || !is_there(created).await).await;
     let gone = client.meta.keep_alive(ctx(), client.session).await.unwrap();
     assert_eq!(gone, Err(FsError::SessionUnknown(client.session)));
@@ -214,9 +214,32 @@ async fn chunkservers_are_checked_at_the_door() {
     client.cluster.register(ctx(), moved).await.unwrap().unwrap();
     client.cluster.goodbye(ctx(), id).await.unwrap().unwrap();
     let status = client.admin.status(ctx()).await.unwrap().unwrap();
-    assert_eq!((status.servers.len(), status.servers[0].state), (1, ServerState::Stopped));
+    assert_eq!((status.servers.len(), status.servers[0].state), (1, ServerState::Maintenance));
     assert_eq!(status.sessions.len(), 1);
     assert!(status.workers.iter().any(|worker| worker.name == "repair-1"));
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_all_services_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let client = Client::connect(server.endpoint()).await;
+    register(&client, 1).await;
+    for _ in 0..3 {
+        client.meta.get_attr(ctx(), client.session, InodeId::ROOT).await.unwrap().unwrap();
+    }
+    // A refusal is a good answer.
+    client.meta.get_attr(ctx(), client.session, InodeId(99)).await.unwrap().unwrap_err();
+    let stats = client.admin.stats(ctx()).await.unwrap().unwrap();
+    let of = |name: &str| stats.requests.iter().find(|counts| counts.name == name).unwrap();
+    assert_eq!((of("MetaService.get_attr").calls, of("MetaService.get_attr").failed), (4, 0));
+    assert_eq!(of("ClusterService.register").calls, 1);
+    assert_eq!((of("AdminService.stats").calls, of("AdminService.stats").in_flight), (1, 1));
+    assert!(stats.requests.is_sorted_by(|a, b| a.name < b.name));
+    let later = client.admin.stats(ctx()).await.unwrap().unwrap();
+    assert_eq!(later.started, stats.started);
+    assert!(later.uptime_ms >= stats.uptime_ms);
     server.shutdown().await.unwrap();
 }
 
@@ -230,13 +253,13 @@ async fn policies_reach_down_where_asked() {
     let file = entry_of(client.mutate(create(below, "f", NewNode::File, false)).await.unwrap());
     let copies =
         async |client: &Client, inode| client.admin.info(ctx(), inode, 0).await.unwrap().unwrap().policy.copies;
-    let change = |copies| PolicyChange { copies: Some(copies), durability: None };
+    let change = |copies| PolicySet { copies: Some(copies), loose: Some(true), ..PolicySet::default() };
     client.admin.set_policy(ctx(), top, change(3), false).await.unwrap().unwrap();
     assert_eq!((copies(&client, top).await, copies(&client, file).await), (3, 2));
     client.admin.set_policy(ctx(), top, change(4), true).await.unwrap().unwrap();
     assert_eq!((copies(&client, below).await, copies(&client, file).await), (4, 4));
     let refused = client.admin.set_policy(ctx(), top, change(10), true).await.unwrap();
-    assert_eq!(refused, Err(FsError::InvalidArgument));
+    assert_eq!(refused, Err(AdminError::Metadata(FsError::InvalidArgument)));
     let path = vec![name("d"), name("e"), name("f")];
     assert_eq!(client.admin.resolve(ctx(), path).await.unwrap(), Ok(file));
     assert!(client.admin.checkpoint(ctx()).await.unwrap().unwrap().0 > 0);
@@ -273,6 +296,7 @@ async fn a_disk_that_fills_up_can_be_emptied() {
     let server = start(config(dir.path())).await;
     let mut client = Client::connect(server.endpoint()).await;
     client.create("f").await;
+    client.meta.close_session(ctx(), client.session).await.unwrap().unwrap();
     server.shutdown().await.unwrap();
 
     let free = cairn_metaserver::raft::free_bytes(dir.path()).unwrap();
@@ -286,14 +310,12 @@ async fn a_disk_that_fills_up_can_be_emptied() {
     })
     .await;
     client.mutate(unlink("f")).await.unwrap();
+    client.meta.close_session(ctx(), client.session).await.unwrap().unwrap();
     server.shutdown().await.unwrap();
 
     let server = start(config(dir.path())).await;
     let mut client = Client::connect(server.endpoint()).await;
-    assert_eq!(
-        client.meta.lookup(ctx(), client.session, InodeId::ROOT, name("f")).await.unwrap(),
-        Err(FsError::NotFound)
-    );
+    assert_eq!(client.lookup(InodeId::ROOT, "f").await, Err(FsError::NotFound));
     client.create("h").await;
     server.shutdown().await.unwrap();
 }

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cairn_metaserver::{Metaserver, MetaserverConfig};
+use cairn_proto::admin::PolicySet;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{InodeId, SessionId};
 use cairn_proto::meta::{
     Ahead, Delegation, Event, InodeRange, MAX_RESERVED_INODES, Mutation, MutationReply, NamedMutation, NewNode,
     OpenMode, ReadDir,
 };
-use cairn_proto::policy::PolicyChange;
 use cairn_proto::time::Timestamp;
 
 use common::{Client, config, create, ctx, entry_of, name, start, until};
@@ -43,6 +43,7 @@ async fn delegated(dir: &Path, term_s: u64) -> Delegated {
     let server = start(config_with_term(dir, term_s)).await;
     let mut s = Client::connect(server.endpoint()).await;
     let t = Client::connect(server.endpoint()).await;
+    t.attend();
     let d = entry_of(s.mutate(create(ROOT, "d", NewNode::Directory, false)).await.unwrap());
     assert_eq!(take(&mut s, d).await.unwrap().parent, ROOT);
     let numbers = s.meta.reserve_inodes(ctx(), s.session, 100).await.unwrap().unwrap();
@@ -85,6 +86,7 @@ impl Delegated {
         done.push(returned);
         let results = self.s.send(done).await;
         assert!(results.iter().all(Result::is_ok), "{results:?}");
+        self.s.attend();
     }
 
     async fn expect(&self, seen: u64, event: Event) -> u64 {
@@ -92,13 +94,16 @@ impl Delegated {
     }
 }
 
-/// Waits until a client is asked for `event`.
+/// Waits until a client is asked for `event`, and answers its number. It drops leases as it is told.
 async fn expect(client: &Client, mut seen: u64, event: Event) -> u64 {
     loop {
         let events = client.meta.events(ctx(), client.session, seen).await.unwrap().unwrap();
         seen = events.seen;
-        if events.events.contains(&event) {
-            return seen;
+        let leases = |asked: &&(u64, Event)| matches!(asked.1, Event::Drop { .. } | Event::Downgrade { .. });
+        let acted = events.events.iter().filter(leases).map(|(number, _)| *number).collect();
+        client.meta.acted(ctx(), client.session, acted).await.unwrap().unwrap();
+        if let Some((number, _)) = events.events.into_iter().find(|(_, asked)| *asked == event) {
+            return number;
         }
     }
 }
@@ -184,7 +189,8 @@ async fn who_does_not_return_it_is_waited_for_again_and_again() {
 async fn a_delegation_outlives_the_metaserver_and_so_do_the_numbers() {
     let dir = tempfile::tempdir().unwrap();
     let w = delegated(dir.path(), 20).await;
-    let Delegated { server, mut s, d, numbers, .. } = w;
+    let Delegated { server, mut s, t, d, numbers, .. } = w;
+    t.meta.close_session(ctx(), t.session).await.unwrap().unwrap();
     let seen = s.meta.events(ctx(), s.session, 0).await.unwrap().unwrap().seen;
     let polls = tokio::spawn({
         let (meta, session) = (s.meta.clone(), s.session);
@@ -224,9 +230,10 @@ async fn administrators_see_what_was_done_ahead() {
     let seen = w.s.meta.events(ctx(), w.s.session, 0).await.unwrap().unwrap().seen;
     let done = vec![w.made(w.d, "f", NewNode::File, 0)];
     let flush = async {
-        let seen = w.expect(seen, Event::Flush).await;
+        let number = w.expect(seen, Event::Flush).await;
         assert!(w.s.send(done).await[0].is_ok());
-        w.s.meta.events(ctx(), w.s.session, seen).await.unwrap().unwrap().seen
+        w.s.meta.acted(ctx(), w.s.session, vec![number]).await.unwrap().unwrap();
+        number
     };
     let path = vec![name("d"), name("f")];
     let (resolved, seen) = tokio::join!(w.t.admin.resolve(ctx(), path), flush);
@@ -234,14 +241,16 @@ async fn administrators_see_what_was_done_ahead() {
 
     // What they change they take away first.
     let returned = w.returned(w.d);
-    let change = PolicyChange { copies: Some(3), durability: None };
+    // Of chunkservers nothing is known here.
+    let change = PolicySet { copies: Some(3), loose: Some(true), ..PolicySet::default() };
     let holder = async {
-        let seen = w.expect(seen, Event::Flush).await;
-        w.expect(seen, Event::Recall { inode: w.d }).await;
+        let number = w.expect(seen, Event::Flush).await;
+        w.s.meta.acted(ctx(), w.s.session, vec![number]).await.unwrap().unwrap();
+        w.expect(number, Event::Recall { inode: w.d }).await;
         assert!(w.s.send(vec![returned]).await[0].is_ok());
     };
     let (policy, ()) = tokio::join!(w.t.admin.set_policy(ctx(), w.d, change, false), holder);
-    assert_eq!(policy.unwrap().unwrap().copies, 3);
+    assert_eq!(policy.unwrap().unwrap().policy.copies, 3);
     w.server.shutdown().await.unwrap();
 }
 

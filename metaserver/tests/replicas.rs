@@ -9,7 +9,7 @@ use cairn_chunkserver::{Chunkserver, ChunkserverConfig};
 use cairn_metaserver::{Metaserver, MetaserverConfig};
 use cairn_proto::chunk::{ChunkLocation, fragment_crcs};
 use cairn_proto::chunkserver::{
-    ChainRequest, ChunkServiceClient, ChunkServiceRequest, ChunkServiceResponse, ChunkState, WriteRequest,
+    ChainRequest, ChunkServiceClient, ChunkServiceRequest, ChunkServiceResponse, ChunkState, SERVERS, WriteRequest,
 };
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkIndex, InodeId, ServerId};
@@ -75,6 +75,7 @@ impl World {
             health_listen: String::new(),
             metaservers: vec![self.meta.endpoint().to_string()],
             name: format!("chunks{n}"),
+            labels: vec![format!("host=chunks{n}")],
             reserve_bytes: 0,
             ..ChunkserverConfig::default()
         };
@@ -133,6 +134,7 @@ impl World {
         let data = vec![byte; LENGTH as usize];
         let request = WriteRequest {
             chunk: location.id,
+            writer: SERVERS,
             offset: 0,
             crcs: fragment_crcs(0, &data),
             rest: location.replicas[1..].to_vec(),
@@ -144,7 +146,7 @@ impl World {
     }
 
     async fn hand_back(&self, location: &ChunkLocation) -> bool {
-        let request = ChainRequest { chunk: location.id, rest: location.replicas[1..].to_vec() };
+        let request = ChainRequest { chunk: location.id, writer: SERVERS, rest: location.replicas[1..].to_vec() };
         self.chunks_at(&location.replicas[0].endpoint)
             .hand_back(ctx(), request)
             .await
@@ -308,13 +310,11 @@ async fn what_a_vanished_writer_left_is_seen_only_reconciled() {
     let write = OpenMode { read: true, write: true };
     world.client.meta.open(ctx(), world.client.session, file, write).await.unwrap().unwrap();
     let reader = Client::connect(world.meta.endpoint()).await;
+    reader.attend();
     // The writer falls silent, the reader does not; and it opens the file for writing, too.
-    reader.meta.open(ctx(), reader.session, file, write).await.unwrap().unwrap();
-    until("the writer's session ends", async || {
-        reader.meta.keep_alive(ctx(), reader.session).await.unwrap().unwrap();
-        reader.admin.status(ctx()).await.unwrap().unwrap().sessions.len() == 1
-    })
-    .await;
+    until("the writer's session ends", async || reader.admin.status(ctx()).await.unwrap().unwrap().sessions.len() == 1)
+        .await;
+    until("opening", async || reader.meta.open(ctx(), reader.session, file, write).await.unwrap().is_ok()).await;
     world.client = reader;
     until("reconciling", async || {
         world.client.meta.keep_alive(ctx(), world.client.session).await.unwrap().unwrap();

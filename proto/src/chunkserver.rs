@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunk::{BlockSum, ChunkId, Replica};
 use crate::error::ChunkError;
-use crate::ids::{BootId, ChunkHandle, ChunkVersion, ServerId};
+use crate::ids::{BootId, ChunkHandle, ChunkVersion, ServerId, SessionId};
 use crate::transport::{Endpoint, Payload};
 
 /// Handles in one [`ChunkService::delete`] call at most.
@@ -17,10 +17,18 @@ pub const MAX_DELETE: usize = 4096;
 /// Chunks in one [`ChunkService::hand_back_many`] call at most.
 pub const MAX_HAND_BACKS: usize = 256;
 
+/// Sessions in one [`ChunkService::fence_sessions`] call at most.
+pub const MAX_FENCED: usize = 65_536;
+
+/// The writer of what servers do among themselves; no client has this session.
+pub const SERVERS: SessionId = SessionId(0);
+
 /// A piece of a chunk, at most [`crate::chunk::MAX_PIECE_BYTES`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct WriteRequest {
     pub chunk: ChunkId,
+    /// In whose session the bytes were written. Once that is given up, they are refused: `SessionFenced`.
+    pub writer: SessionId,
     /// Bytes from the chunk's start; offset + data end within the chunk.
     pub offset: u32,
     /// Plain CRC-32 of each fragment of `data` by block: see [`crate::chunk::fragment_crcs`].
@@ -37,6 +45,8 @@ pub struct WriteRequest {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct ZeroRequest {
     pub chunk: ChunkId,
+    /// As of a write.
+    pub writer: SessionId,
     pub offset: u32,
     pub len: u32,
     pub rest: Vec<Replica>,
@@ -46,6 +56,8 @@ pub struct ZeroRequest {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct ChainRequest {
     pub chunk: ChunkId,
+    /// As of a write; a sync is nobody's in particular.
+    pub writer: SessionId,
     pub rest: Vec<Replica>,
 }
 
@@ -164,6 +176,9 @@ pub trait ChunkService {
     /// `hand_back` of up to [`MAX_HAND_BACKS`] chunks: an answer for each, in the order of the requests. One that fails leaves
     /// the others as they are.
     async fn hand_back_many(requests: Vec<ChainRequest>) -> Result<Vec<Result<ChainAck, ChunkError>>, ChunkError>;
+
+    /// From the metaserver: these sessions, at most [`MAX_FENCED`], are given up. Nothing of them is done any more when this returns.
+    async fn fence_sessions(sessions: Vec<SessionId>) -> Result<(), ChunkError>;
 }
 
 #[cfg(test)]
@@ -180,7 +195,8 @@ mod tests {
         assert_eq!(bytes(&ChunkServiceRequest::Identity {}), [15]);
         let chunk =
             ChunkId { handle: ChunkHandle(7), version: ChunkVersion(2), inode: InodeId(9), index: ChunkIndex(1) };
-        let requests = vec![ChainRequest { chunk, rest: Vec::new() }];
-        assert_eq!(bytes(&ChunkServiceRequest::HandBackMany { requests }), [16, 1, 7, 2, 9, 1, 0]);
+        let requests = vec![ChainRequest { chunk, writer: SessionId(5), rest: Vec::new() }];
+        assert_eq!(bytes(&ChunkServiceRequest::HandBackMany { requests }), [16, 1, 7, 2, 9, 1, 5, 0]);
+        assert_eq!(bytes(&ChunkServiceRequest::FenceSessions { sessions: vec![SessionId(5)] }), [17, 1, 5]);
     }
 }

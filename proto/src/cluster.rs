@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::chunkserver::ChunkStat;
-use crate::ids::{BootId, ChunkHandle, ChunkVersion, ClusterId, ServerId};
+use crate::ids::{BootId, ChunkHandle, ChunkVersion, ClusterId, ServerId, SessionId};
+use crate::labels::Labels;
 use crate::transport::Endpoint;
 
 /// Chunks in one report or heartbeat at most.
@@ -30,6 +31,8 @@ pub struct Registration {
     pub cluster: Option<ClusterId>,
     /// For people: unique is better, but nothing relies on it.
     pub name: String,
+    /// Where it stands, and what it is. It always says which host.
+    pub labels: Labels,
     /// Where clients and other chunkservers reach it.
     pub endpoint: Endpoint,
     pub boot: BootId,
@@ -42,6 +45,16 @@ pub struct Registered {
     pub cluster: ClusterId,
     /// Milliseconds between heartbeats.
     pub heartbeat_ms: u64,
+    pub sessions: LiveSessions,
+}
+
+/// Which sessions of clients there are.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct LiveSessions {
+    /// All from here on may come to be.
+    pub next: SessionId,
+    /// Those before that are not given up, ascending.
+    pub live: Vec<SessionId>,
 }
 
 /// A page of the full report. Chunks in no particular order; none of them twice.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::ids::{ChunkHandle, ChunkVersion, InodeId, ServerId, SessionId};
+use crate::labels::{Domain, Labels};
 use crate::name::NameError;
 
 /// Why the metaserver did not do what it was asked. Most are answers of the namespace and final; [`FsError::is_transient`] names
@@ -62,6 +63,9 @@ pub enum FsError {
     /// The directory is delegated to a session that has not returned it yet.
     #[error("{0} is delegated to another client, which was asked to return it")]
     Delegated(InodeId),
+    /// Another session has a lease on the inode, and has not given it back yet.
+    #[error("{0} is leased to another client, which was asked to give it back")]
+    Leased(InodeId),
     /// The metaserver's own storage failed; its log says how.
     #[error("the metaserver's storage failed")]
     Storage,
@@ -70,7 +74,15 @@ pub enum FsError {
 impl FsError {
     /// Worth asking again, with the same [`crate::ids::OpId`].
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::ChunkBusy(_) | Self::NotReady | Self::Delegated(_) | Self::NoReplica(_) | Self::NoServers)
+        matches!(
+            self,
+            Self::ChunkBusy(_)
+                | Self::NotReady
+                | Self::Delegated(_)
+                | Self::Leased(_)
+                | Self::NoReplica(_)
+                | Self::NoServers
+        )
     }
 }
 
@@ -81,6 +93,31 @@ impl From<NameError> for FsError {
             NameError::Invalid => Self::InvalidArgument,
         }
     }
+}
+
+/// Why the metaserver did not do what an operator asked.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Error)]
+pub enum AdminError {
+    #[error(transparent)]
+    Metadata(#[from] FsError),
+    /// A policy that the servers that there are cannot fulfil.
+    #[error(
+        "{copies} copies, each in another {domain}, need {copies} {domain}s with servers for them; there are {there_are}. Add servers, or take what there is with --loose"
+    )]
+    TooFewDomains { copies: u8, domain: Domain, there_are: u32 },
+    #[error("no chunkserver has the labels {0}. Start one with --label, or take others, too, with --loose")]
+    NoSuchServers(Labels),
+    #[error("chunkserver {0} is not known")]
+    UnknownServer(ServerId),
+    /// A name or a label that no server has.
+    #[error("no chunkserver is called {0}, or has that label: see `cairn server list`")]
+    NothingMeant(String),
+    #[error("chunkserver {0} is up: drain it and stop it before you remove it")]
+    ServerIsUp(String),
+    #[error(
+        "chunkserver {name} is a member of {chunks} chunks still: wait until they are repaired elsewhere (see `cairn status`), or bring it back"
+    )]
+    ServerHoldsChunks { name: String, chunks: u64 },
 }
 
 /// Why a chunkserver did not do what it was asked.
@@ -112,6 +149,9 @@ pub enum ChunkError {
     Malformed(String),
     #[error("the chunkserver is stopping")]
     Stopping,
+    /// The metaserver has given up the session in which it was written.
+    #[error("{0} was given up")]
+    SessionFenced(SessionId),
 }
 
 /// How a later member of a chain failed.

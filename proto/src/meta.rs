@@ -30,6 +30,8 @@ pub const MAX_LOCATE_FIRST: usize = 256;
 pub const MAX_DIR_PAGE: u32 = 4096;
 /// Inodes in one [`MetaService::release`] call at most.
 pub const MAX_RELEASE: usize = 4096;
+/// Inodes in one call about leases at most.
+pub const MAX_LEASES_PER_CALL: usize = 4096;
 /// Inode numbers in one [`MetaService::reserve_inodes`] call at most.
 pub const MAX_RESERVED_INODES: u32 = 16 << 10;
 
@@ -181,6 +183,8 @@ pub enum MutationReply {
         created: bool,
         policy: Policy,
         chunks: Vec<ChunkLocation>,
+        /// What the session has of the entry's inode. A new one is its own.
+        lease: Lease,
     },
     /// The removed entry's inode as it is now (`nlink` may be 0: it lives while somebody holds it open).
     Removed {
@@ -241,21 +245,44 @@ pub struct InodeRange {
 }
 
 /// What a session is asked to do.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub enum Event {
     /// Send what was done under the delegation of this directory, and return it. Also where the session knows of none: its return
     /// says so.
     Recall { inode: InodeId },
     /// Send everything that was done under any delegation; keep them.
     Flush,
+    /// The leases on these inodes end: forget what is remembered of them, their contents and, of directories, their entries included, after
+    /// what was written to them is sent and committed.
+    Drop { inodes: Vec<InodeId> },
+    /// Others want to see this file: send and commit what was written to it. From then on the lease is a shared one.
+    Downgrade { inode: InodeId },
+}
+
+/// An answer, and whether the session may remember it: if so, it has a shared lease on the inode from here on, and is told before
+/// somebody else changes it ([`Event::Drop`]).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Granted<T> {
+    pub value: T,
+    pub leased: bool,
+}
+
+/// What a name leads to.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Found {
+    /// Nothing, if the name does not exist.
+    pub entry: Option<Granted<Attr>>,
+    /// The session has a lease on the directory, and may remember what the name leads to.
+    pub dir_leased: bool,
 }
 
 /// Events of a session, in order.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Events {
-    /// To be sent with the next call, when these have been acted upon.
+    /// The number of the last one, to be sent with the next call: these have been received.
     pub seen: u64,
-    pub events: Vec<Event>,
+    /// With their numbers, ascending.
+    pub events: Vec<(u64, Event)>,
 }
 
 /// What a client says of itself.
@@ -274,6 +301,8 @@ pub struct SessionGrant {
     pub cluster: ClusterId,
     /// Milliseconds without a sign of life after which the metaserver gives the session up.
     pub term_ms: u64,
+    /// Another one after each start of the metaserver, which then knows of no leases.
+    pub incarnation: u64,
 }
 
 /// How a file is opened.
@@ -290,6 +319,20 @@ pub struct Opened {
     pub policy: Policy,
     /// The file's first chunks, to its end or as many as one call names.
     pub chunks: Vec<ChunkLocation>,
+    /// What the session may remember of the file, and do with it, without asking.
+    pub lease: Lease,
+    /// Others have it open, too, and somebody may write: the kernel is to keep no pages for this open.
+    pub contended: bool,
+}
+
+/// What a session may remember of an inode, and do with it, without asking.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Debug)]
+pub enum Lease {
+    None,
+    /// Attributes, names, extended attributes, and contents as they are.
+    Shared,
+    /// Of a file, and nobody else has one: writes may wait in the buffer, and size and times are what this session says.
+    Exclusive,
 }
 
 /// Which page of a directory to read.
@@ -311,8 +354,10 @@ pub struct DirEntry {
     pub inode: InodeId,
     pub kind: FileKind,
     pub cookie: DirCookie,
-    /// Present where asked for, save for a directory that is delegated to another session.
+    /// Present where asked for, save for what another session knows better.
     pub attr: Option<Attr>,
+    /// The session may remember `attr`.
+    pub leased: bool,
 }
 
 /// A page of a directory.
@@ -323,6 +368,8 @@ pub struct DirPage {
     pub end: bool,
     /// The directory's parent, for `..`.
     pub parent: InodeId,
+    /// The session may remember the entries.
+    pub leased: bool,
 }
 
 /// Space and counts of the file system, in bytes as users can fill them (copies accounted for by the default policy).
@@ -355,11 +402,21 @@ pub trait MetaService {
     /// Numbers for inodes that this session will create under delegations. At most [`MAX_RESERVED_INODES`].
     async fn reserve_inodes(session: SessionId, count: u32) -> Result<InodeRange, FsError>;
     /// Waits for events, and returns with none after a while. `seen`: as of the last answer; 0 at first, and after the connection was
-    /// new. What was answered under it counts as acted upon. One call of a session at a time.
+    /// new. What was answered under it is not sent again. One call of a session at a time.
     async fn events(session: SessionId, seen: u64) -> Result<Events, FsError>;
+    /// These events have been acted upon.
+    async fn acted(session: SessionId, events: Vec<u64>) -> Result<(), FsError>;
 
-    async fn lookup(session: SessionId, parent: InodeId, name: Name) -> Result<Attr, FsError>;
-    async fn get_attr(session: SessionId, inode: InodeId) -> Result<Attr, FsError>;
+    async fn lookup(session: SessionId, parent: InodeId, name: Name) -> Result<Found, FsError>;
+    async fn get_attr(session: SessionId, inode: InodeId) -> Result<Granted<Attr>, FsError>;
+    /// An exclusive lease on a file, once everybody else has given theirs back. The attributes are as they are then.
+    async fn acquire(session: SessionId, inode: InodeId) -> Result<Attr, FsError>;
+    /// What a session still wants that outlived a restart of the metaserver: exclusive leases on the files that it has unsent writes of. It
+    /// has none but these, and those it was given since. At most [`MAX_LEASES_PER_CALL`] in a call, the `last` of which says so. Nobody
+    /// changes anything, or looks at files, before all who were there have said this, or are gone.
+    async fn reclaim_leases(session: SessionId, exclusive: Vec<InodeId>, last: bool) -> Result<(), FsError>;
+    /// The session does not remember these any more, and would be glad of being asked to drop them. At most [`MAX_LEASES_PER_CALL`].
+    async fn return_leases(session: SessionId, inodes: Vec<InodeId>) -> Result<(), FsError>;
     async fn read_link(session: SessionId, inode: InodeId) -> Result<Vec<u8>, FsError>;
     async fn read_dir(session: SessionId, request: ReadDir) -> Result<DirPage, FsError>;
     /// `NoXattr` where there is none.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::labels::{Domain, Labels};
+
 /// When acknowledged bytes must be on stable storage.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug, Default)]
 pub enum Durability {
@@ -20,6 +22,27 @@ pub struct Policy {
     /// Copies of every chunk, 1 to [`crate::chunk::MAX_COPIES`].
     pub copies: u8,
     pub durability: Durability,
+    pub placement: PlacementId,
+}
+
+/// By which inodes and chunks name a [`Placement`]; the metaserver gives it out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug, Default)]
+pub struct PlacementId(pub u32);
+
+impl PlacementId {
+    /// [`Placement::default`].
+    pub const ANYWHERE: Self = Self(0);
+}
+
+/// Where copies may be. Whatever it says, no two copies of a chunk are on one host.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug, Default)]
+pub struct Placement {
+    /// Each copy is in another domain of this kind. Without it copies are spread over zones and racks as far as there are some.
+    pub spread: Option<Domain>,
+    /// Copies are on servers with these labels only.
+    pub on: Labels,
+    /// Where the servers do not allow what is asked for, what they do allow is good enough.
+    pub loose: bool,
 }
 
 /// Changes to a [`Policy`]; `None` leaves a field alone.
@@ -27,4 +50,5 @@ pub struct Policy {
 pub struct PolicyChange {
     pub copies: Option<u8>,
     pub durability: Option<Durability>,
+    pub placement: Option<PlacementId>,
 }

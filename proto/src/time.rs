@@ -23,6 +23,22 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// From `earlier` until then; nothing where it is not earlier.
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        let nanos = u64::try_from(self.as_nanos() - earlier.as_nanos());
+        let is_later = self > earlier;
+        if is_later { Duration::from_nanos(nanos.unwrap_or(u64::MAX)) } else { Duration::ZERO }
+    }
+
+    /// So much later, as far as times reach.
+    pub fn saturating_add(self, by: Duration) -> Self {
+        let nanos = self.nanos + by.subsec_nanos();
+        let secs = self.secs.saturating_add_unsigned(by.as_secs()).saturating_add(i64::from(nanos / 1_000_000_000));
+        Self { secs, nanos: nanos % 1_000_000_000 }
+    }
+}
+
 impl From<SystemTime> for Timestamp {
     fn from(t: SystemTime) -> Self {
         match t.duration_since(UNIX_EPOCH) {
@@ -49,6 +65,16 @@ impl From<Timestamp> for SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn differences() {
+        let at = |secs, nanos| Timestamp { secs, nanos };
+        assert_eq!(at(5, 1).saturating_since(at(3, 2)), Duration::new(1, 999_999_999));
+        assert_eq!(at(3, 2).saturating_since(at(5, 1)), Duration::ZERO);
+        assert_eq!(at(i64::MAX, 0).saturating_since(at(0, 0)), Duration::from_nanos(u64::MAX));
+        assert_eq!(at(3, 999_999_999).saturating_add(Duration::new(1, 1)), at(5, 0));
+        assert_eq!(at(i64::MAX, 5).saturating_add(Duration::MAX).secs, i64::MAX);
+    }
 
     #[test]
     fn both_sides_of_the_epoch() {

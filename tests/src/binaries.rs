@@ -1,6 +1,11 @@
 //! Where the programs under test are.
 
 use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::run;
 
 /// The `cairn` binary of the same build as this test (`target/<profile>/cairn`), or `$CAIRN_BIN`.
 pub fn cairn() -> PathBuf {
@@ -14,6 +19,22 @@ pub fn sibling(name: &str) -> PathBuf {
     let path = profile_dir.join(name);
     assert!(path.exists(), "{} is missing: run `make system`", path.display());
     path
+}
+
+/// A `cairn` whose metaserver grants leases and never recalls them: `$CAIRN_NO_RECALL_BIN`, or built here, which takes minutes at the
+/// first time.
+pub fn cairn_without_recall() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("CAIRN_NO_RECALL_BIN") {
+        return Ok(path.into());
+    }
+    let test = std::env::current_exe()?;
+    // In a folder of its own: all other tests take the `cairn` of the usual one.
+    let target = test.ancestors().nth(3).context("tests run from target/<profile>/deps")?.join("no-recall");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "-p", "cairn-cli", "--features", "no-recall", "--target-dir"]).arg(&target);
+    run::check(build.current_dir(env!("CARGO_MANIFEST_DIR")))?;
+    Ok(target.join("debug/cairn"))
 }
 
 /// A tool that `tests/setup/install.sh` built (`pjdfstest`, `fsx`).

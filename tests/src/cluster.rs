@@ -1,5 +1,6 @@
 //! A cluster of real daemons in a fresh temporary directory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::daemon::Daemon;
 use crate::mount::Mount;
+use crate::network::{self, Host, Network};
 use crate::small_disk::SmallDisk;
 use crate::{binaries, run};
 
@@ -21,10 +23,18 @@ pub struct Options {
     pub meta_args: Vec<String>,
     /// Further arguments of each chunkserver.
     pub chunk_args: Vec<String>,
+    /// All chunkservers are on one machine; else each is on one of its own.
+    pub same_host: bool,
+    /// Further labels of each chunkserver, by its number, as in `rack=r1`.
+    pub labels: Vec<Vec<&'static str>>,
     /// Each chunkserver's disk is a tmpfs of this many bytes.
     pub chunk_disk: Option<u64>,
     /// The metaserver's disk is a tmpfs of this many bytes.
     pub meta_disk: Option<u64>,
+    /// Another build of `cairn`, for the metaserver alone.
+    pub meta_binary: Option<PathBuf>,
+    /// The cluster has a network of its own: see [`Network`].
+    pub network: bool,
 }
 
 impl Default for Options {
@@ -34,8 +44,12 @@ impl Default for Options {
             copies: 2,
             meta_args: Vec::new(),
             chunk_args: Vec::new(),
+            same_host: false,
+            labels: Vec::new(),
             chunk_disk: None,
             meta_disk: None,
+            meta_binary: None,
+            network: false,
         }
     }
 }
@@ -48,6 +62,7 @@ pub struct Cluster {
     meta: Option<Daemon>,
     meta_disk: Option<SmallDisk>,
     chunk_disks: Vec<SmallDisk>,
+    network: Option<Network>,
     meta_endpoint: String,
     options: Options,
     dir: TempDir,
@@ -62,12 +77,14 @@ impl Cluster {
 
     pub fn with(options: Options) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("cairn-test-").tempdir()?;
+        let network = if options.network { Some(Network::new()?) } else { None };
         let mut cluster = Self {
             chunkservers: (0..options.chunkservers).map(|_| None).collect(),
             meta: None,
             meta_disk: None,
             chunk_disks: Vec::new(),
-            meta_endpoint: "127.0.0.1:0".into(),
+            meta_endpoint: String::new(),
+            network,
             options,
             dir,
             mounts: std::cell::Cell::new(0),
@@ -80,6 +97,7 @@ impl Cluster {
                 cluster.chunk_disks.push(SmallDisk::mount(&cluster.chunkserver_dir(i), bytes)?);
             }
         }
+        cluster.meta_endpoint = cluster.any_port();
         cluster.start_meta()?;
         for i in 0..cluster.options.chunkservers {
             cluster.start_chunkserver(i)?;
@@ -114,25 +132,28 @@ impl Cluster {
     }
 
     pub fn start_meta(&mut self) -> Result<()> {
-        let mut args: Vec<String> = ["metaserver", "--data"].map(String::from).into();
-        args.push(self.meta_dir().display().to_string());
-        args.extend(["--listen".into(), self.meta_endpoint.clone()]);
-        args.extend(["--health".into(), "127.0.0.1:0".into(), "--copies".into(), self.options.copies.to_string()]);
-        args.extend(self.options.meta_args.iter().cloned());
-        let daemon = Daemon::start("metaserver", &args, &self.log("meta"))?;
+        let mut command = self.command(&self.options.meta_binary.clone().unwrap_or_else(binaries::cairn));
+        command.args(["metaserver", "--listen", &self.meta_endpoint, "--health", "127.0.0.1:0", "--data"]);
+        command.arg(self.meta_dir()).args(["--copies", &self.options.copies.to_string()]);
+        // Tests wait until it is gone.
+        command.args(["--set", "garbage_grace_s=0"]).args(&self.options.meta_args);
+        let daemon = Daemon::spawn("metaserver", command, &self.log("meta"))?;
         self.meta_endpoint = daemon.endpoint()?;
         self.meta = Some(daemon);
         Ok(())
     }
 
     pub fn start_chunkserver(&mut self, i: usize) -> Result<()> {
-        let mut args: Vec<String> = ["chunkserver", "--data"].map(String::from).into();
-        args.push(self.chunkserver_dir(i).display().to_string());
-        args.extend(["--listen".into(), "127.0.0.1:0".into(), "--meta".into(), self.meta_endpoint.clone()]);
-        args.extend(["--health".into(), "127.0.0.1:0".into(), "--name".into(), format!("chunk{i}")]);
-        args.extend(self.options.chunk_args.iter().cloned());
         let name = format!("chunk{i}");
-        self.chunkservers[i] = Some(Daemon::start(&name, &args, &self.log(&name))?);
+        let mut command = self.command(&binaries::cairn());
+        command.args(["chunkserver", "--listen", &self.any_port(), "--meta", &self.meta_endpoint, "--name", &name]);
+        command.args(["--health", "127.0.0.1:0", "--data"]).arg(self.chunkserver_dir(i));
+        let host = if self.options.same_host { "one" } else { &name };
+        command.args(["--label", &format!("host={host}")]).args(&self.options.chunk_args);
+        for label in self.options.labels.get(i).into_iter().flatten() {
+            command.args(["--label", label]);
+        }
+        self.chunkservers[i] = Some(Daemon::spawn(&name, command, &self.log(&name))?);
         Ok(())
     }
 
@@ -182,14 +203,30 @@ impl Cluster {
     }
 
     pub fn mount_with(&self, options: &str) -> Result<Mount> {
+        self.start_mount(self.command(&binaries::cairn()), options)
+    }
+
+    /// Mounts on another host of the cluster's network.
+    pub fn mount_on(&self, host: &Host) -> Result<Mount> {
+        let mut command = Command::new(binaries::cairn());
+        host.namespace().enter(&mut command);
+        self.start_mount(command, "")
+    }
+
+    fn start_mount(&self, command: Command, options: &str) -> Result<Mount> {
         let n = self.mounts.replace(self.mounts.get() + 1);
         let path = self.dir().join(format!("mnt{n}"));
-        Mount::start(&self.meta_endpoint, &path, options, &self.log(&format!("mount{n}")))
+        Mount::start(command, &self.meta_endpoint, &path, options, &self.log(&format!("mount{n}")))
+    }
+
+    /// A new host on the cluster's network.
+    pub fn host(&self) -> Result<Host> {
+        self.network.as_ref().context("the cluster has no network of its own")?.host()
     }
 
     /// `cairn ARGS --meta ENDPOINT`.
     pub fn cairn(&self, args: &[&str]) -> Result<Output> {
-        run::output(Command::new(binaries::cairn()).args(args).args(["--meta", &self.meta_endpoint]))
+        run::output(self.command(&binaries::cairn()).args(args).args(["--meta", &self.meta_endpoint]))
     }
 
     /// Like [`Cluster::cairn`] with `--json`, wants success, and parses what it printed.
@@ -197,6 +234,89 @@ impl Cluster {
         let output = self.cairn(&[args, &["--json"]].concat())?;
         ensure!(output.status.success(), "cairn {args:?}: {}\n{}", output.status, run::printed(&output));
         Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// What the metaserver was asked since it was started: calls by their names. Asking this is a call, too.
+    pub fn requests(&self) -> Result<BTreeMap<String, u64>> {
+        let stats = self.cairn_json(&["stats"])?;
+        let requests = stats["requests"].as_array().context("stats has requests")?;
+        let count = |r: &serde_json::Value| Some((r["name"].as_str()?.to_owned(), r["calls"].as_u64()?));
+        requests.iter().map(|r| count(r).with_context(|| format!("a name and a count in {r}"))).collect()
+    }
+
+    /// What mounts asked the metaserver for during `work`. What they ask by the clock, whatever happens, is left out.
+    pub fn requests_during<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(BTreeMap<String, u64>, T)> {
+        let before = self.requests()?;
+        let done = work()?;
+        let mut asked = self.requests()?;
+        for (name, calls) in &mut asked {
+            let earlier = before.get(name).copied().unwrap_or(0);
+            *calls = calls.checked_sub(earlier).context("the metaserver was started anew meanwhile")?;
+        }
+        let by_the_clock = |name: &str| ["MetaService.keep_alive", "MetaService.events"].contains(&name);
+        asked.retain(|name, calls| *calls > 0 && name.starts_with("MetaService.") && !by_the_clock(name));
+        Ok((asked, done))
+    }
+
+    /// `binary`, on the servers' host.
+    fn command(&self, binary: &Path) -> Command {
+        let mut command = Command::new(binary);
+        if let Some(network) = &self.network {
+            network.servers().enter(&mut command);
+        }
+        command
+    }
+
+    /// Where a server of this cluster listens that has no port yet.
+    fn any_port(&self) -> String {
+        let address = if self.network.is_some() { network::SERVERS } else { "127.0.0.1" };
+        format!("{address}:0")
+    }
+
+    /// What `cairn status` says of a chunkserver.
+    pub fn server_status(&self, i: usize) -> Result<serde_json::Value> {
+        let status = self.cairn_json(&["status"])?;
+        let servers = status["servers"].as_array().context("status has servers")?;
+        let name = format!("chunk{i}");
+        servers.iter().find(|s| s["name"] == name.as_str()).cloned().with_context(|| format!("{name} is not known"))
+    }
+
+    /// Numbers of the chunkservers that hold each chunk of a file, in chain order.
+    pub fn holders(&self, path: &str) -> Result<Vec<Vec<usize>>> {
+        let info = self.cairn_json(&["info", path])?;
+        let number = |replica: &serde_json::Value| -> Result<usize> {
+            let name = replica["name"].as_str().context("a replica has a name")?;
+            Ok(name.trim_start_matches("chunk").parse()?)
+        };
+        let chunks = info["chunks"].as_array().context("info has chunks")?;
+        let of_chunk = |c: &serde_json::Value| c["replicas"].as_array().into_iter().flatten().map(number).collect();
+        chunks.iter().map(of_chunk).collect()
+    }
+
+    /// Adds a chunkserver with an empty data directory, on a machine of its own. Answers its number.
+    pub fn add_chunkserver(&mut self) -> Result<usize> {
+        self.options.same_host = false;
+        let i = self.chunkservers.len();
+        self.chunkservers.push(None);
+        self.start_chunkserver(i)?;
+        Ok(i)
+    }
+
+    /// Ids of the sessions that the metaserver knows, in order.
+    pub fn sessions(&self) -> Result<Vec<u64>> {
+        let status = self.cairn_json(&["status"])?;
+        let sessions = status["sessions"].as_array().context("status has sessions")?;
+        let mut ids: Vec<u64> = sessions.iter().filter_map(|s| s["id"].as_u64()).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Id of the session of a mount.
+    pub fn session_of(&self, mount: &Mount) -> Result<Option<u64>> {
+        let status = self.cairn_json(&["status"])?;
+        let sessions = status["sessions"].as_array().context("status has sessions")?;
+        let path = mount.path().display().to_string();
+        Ok(sessions.iter().find(|s| s["mountpoint"] == path).and_then(|s| s["id"].as_u64()))
     }
 
     /// Waits until every chunkserver that was started is registered and has reported.

@@ -14,6 +14,8 @@ use nix::unistd::Pid;
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long a daemon may take to stop after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// For a killed process to be gone: it may have to leave calls of the kernel first.
+const KILL_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running `cairn` process. Dropped, it is killed.
 #[derive(Debug)]
@@ -28,9 +30,15 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `cairn ARGS`, with stderr appended to `log`, and waits for its first line on stdout.
     pub fn start(name: &str, args: &[String], log: &Path) -> Result<Self> {
+        let mut command = Command::new(crate::binaries::cairn());
+        command.args(args);
+        Self::spawn(name, command, log)
+    }
+
+    /// As [`Daemon::start`], of a `cairn` with its arguments.
+    pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self> {
         let stderr = OpenOptions::new().create(true).append(true).open(log)?;
-        let mut child = Command::new(crate::binaries::cairn())
-            .args(args)
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -73,8 +81,7 @@ impl Daemon {
     /// `kill -9`, and waits for the end.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+        self.wait(KILL_LIMIT).map(drop)
     }
 
     /// SIGTERM, and waits for a clean end.
@@ -106,7 +113,7 @@ impl Daemon {
         std::fs::read_to_string(&self.log).with_context(|| self.log.display().to_string())
     }
 
-    fn log_tail(&self) -> String {
+    pub fn log_tail(&self) -> String {
         let text = self.log().unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")

@@ -96,6 +96,65 @@ fn status_and_df_for_people_and_programs() -> Result<()> {
 }
 
 #[test]
+fn stats_count_what_was_asked() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let mount = cluster.mount()?;
+    let before = cluster.requests()?;
+    for _ in 0..3 {
+        cluster.cairn_json(&["df"])?;
+    }
+    let after = cluster.requests()?;
+    let rise = |name: &str| after.get(name).copied().unwrap_or(0) - before.get(name).copied().unwrap_or(0);
+    ensure!(rise("AdminService.status") == 3 && rise("AdminService.stats") == 1, "{before:?}\n{after:?}");
+    ensure!(rise("AdminService.checkpoint") == 0, "{after:?}");
+    ensure!(after["ClusterService.register"] >= 3 && after["MetaService.open_session"] == 1, "{after:?}");
+
+    let (asked, there) = cluster.requests_during(|| Ok(mount.join("nothing").exists()))?;
+    ensure!(!there && asked.get("MetaService.lookup") == Some(&1), "{asked:?}");
+    run::wait_until("an idle mount asks for nothing", Duration::from_secs(20), || {
+        let idle = || {
+            std::thread::sleep(Duration::from_millis(200));
+            Ok(())
+        };
+        Ok(cluster.requests_during(idle)?.0.is_empty())
+    })?;
+
+    run::wait_until("the mount waits for events, and that is marked", Duration::from_secs(20), || {
+        let stats = cluster.cairn_json(&["stats"])?;
+        let requests = stats["requests"].as_array().context("requests")?;
+        let events = requests.iter().find(|r| r["name"] == "MetaService.events");
+        Ok(events.is_some_and(|r| r["waits"] == true && r["in_flight"] == 1))
+    })?;
+    let (code, text) = cairn(&["stats", &mount.join("nothing").display().to_string()])?;
+    ensure!(code == 0, "{text}");
+    for word in ["up for", "REQUEST", "AdminService.stats", "waits by design"] {
+        ensure!(text.contains(word), "{word} is not in: {text}");
+    }
+    mount.unmount()
+}
+
+#[test]
+fn stats_are_watched_until_nobody_wants_more() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let watch = |more: &[&str]| -> Result<String> {
+        let mut args = ["stats", cluster.meta_endpoint(), "--watch"].map(String::from).to_vec();
+        args.extend(more.iter().map(ToString::to_string));
+        let mut watch = Daemon::start("stats", &args, &cluster.log("stats"))?;
+        watch.signal(Signal::SIGINT)?;
+        ensure!(watch.wait(Duration::from_secs(10))?.success(), "{}", watch.log()?);
+        Ok(watch.ready.clone())
+    };
+    let first = watch(&[])?;
+    ensure!(first.contains("requests a second"), "{first}");
+    let line: serde_json::Value = serde_json::from_str(&watch(&["1", "--json"])?)?;
+    ensure!(line["requests"].as_array().is_some_and(|r| r.iter().any(|r| r["name"] == "AdminService.stats")), "{line}");
+    // `head` has seen enough after a line.
+    let script = format!("timeout 30 {} stats {} -w | head -n 1", binaries::cairn().display(), cluster.meta_endpoint());
+    ensure!(run::shell(cluster.dir(), &script)?.contains("requests a second"));
+    Ok(())
+}
+
+#[test]
 fn daemons_answer_health_checks_and_stop_on_sigterm() -> Result<()> {
     let mut cluster = Cluster::start()?;
     let mount = cluster.mount_with("health_listen=127.0.0.1:0")?;
@@ -120,6 +179,9 @@ fn wrong_input_gets_one_clear_line() -> Result<()> {
     let cases: &[(&[&str], i32, &[&str])] = &[
         (&["status", "--meta", "127.0.0.1:1"], 1, &["127.0.0.1:1", "is it running"]),
         (&["status", "--meta", "nonsense"], 2, &["nonsense", "port"]),
+        (&["stats", "127.0.0.1:1"], 1, &["127.0.0.1:1", "is it running"]),
+        (&["stats", "/tmp"], 1, &["/tmp", "not on a CairnFS mount"]),
+        (&["stats", "--meta", "127.0.0.1:1", "--watch", "0"], 2, &["0", "--watch"]),
         (&["info", "/"], 1, &["not on a CairnFS mount"]),
         (&["info", "/does/not/exist"], 1, &["/does/not/exist"]),
         (&["umount", "/tmp"], 1, &["/tmp", "nothing is mounted there"]),

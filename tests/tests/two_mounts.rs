@@ -1,4 +1,4 @@
-//! Two mounts of one cluster, as far as they agree before there are leases: after the validity of what was learnt, and at open.
+//! Two mounts of one cluster see each other's doings at once.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,28 +13,21 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use cairn_tests::cluster::Cluster;
-
-const TTL: Duration = Duration::from_millis(100);
-
-/// Mount options by which what was learnt is soon asked for again: see [`TTL`].
-const BRIEF: &str = "attr_ttl_ms=100,entry_ttl_ms=100";
+use cairn_tests::cluster::{Cluster, Options};
 
 #[test]
 fn one_sees_what_the_other_did() {
     let cluster = Cluster::start().unwrap();
-    let (one, two) = (cluster.mount_with(BRIEF).unwrap(), cluster.mount_with(BRIEF).unwrap());
+    let (one, two) = (cluster.mount().unwrap(), cluster.mount().unwrap());
     let other = two.path().to_owned();
     one.run(move |root| {
         assert!(!other.join("f").exists());
         fs::write(root.join("f"), "first").unwrap();
-        std::thread::sleep(TTL);
         assert_eq!(fs::read_to_string(other.join("f")).unwrap(), "first");
         // Same length, other bytes: only the modification time tells.
         fs::write(root.join("f"), "other").unwrap();
-        assert_eq!(fs::read_to_string(other.join("f")).unwrap(), "other", "an open asks");
+        assert_eq!(fs::read_to_string(other.join("f")).unwrap(), "other");
         fs::rename(other.join("f"), other.join("g")).unwrap();
-        std::thread::sleep(TTL);
         assert!(!root.join("f").exists());
         assert_eq!(fs::read_to_string(root.join("g")).unwrap(), "other");
     });
@@ -43,13 +36,40 @@ fn one_sees_what_the_other_did() {
 }
 
 #[test]
+fn a_name_that_was_moved_leads_to_what_others_made_of_it() {
+    let cluster = Cluster::start().unwrap();
+    let (one, two) = (cluster.mount().unwrap(), cluster.mount().unwrap());
+    let other = two.path().to_owned();
+    one.run(move |root| {
+        for n in 0..20 {
+            let (from, to) = (format!("from{n}"), format!("to{n}"));
+            fs::create_dir(root.join(&from)).unwrap();
+            fs::create_dir(root.join(&to)).unwrap();
+            // What is in `to` is looked up anew for a while, as the other one changes it; what is in `from` is remembered.
+            assert!(!root.join(&to).join("f").exists());
+            fs::write(other.join(&to).join("f"), "first").unwrap();
+            assert_eq!(fs::read_to_string(root.join(&to).join("f")).unwrap(), "first");
+            fs::write(root.join(&from).join("f"), "second").unwrap();
+            assert_eq!(fs::read_to_string(root.join(&from).join("f")).unwrap(), "second");
+            fs::rename(root.join(&from).join("f"), root.join(&to).join("f")).unwrap();
+            fs::write(other.join(&to).join("g"), "third").unwrap();
+            fs::rename(other.join(&to).join("g"), other.join(&to).join("f")).unwrap();
+            assert_eq!(fs::read_to_string(root.join(&to).join("f")).unwrap(), "third", "round {n}");
+            fs::remove_file(other.join(&to).join("f")).unwrap();
+            assert!(!root.join(&to).join("f").exists(), "round {n}");
+        }
+    });
+    one.unmount().unwrap();
+    two.unmount().unwrap();
+}
+
+#[test]
 fn an_open_file_follows_what_others_write() {
     let cluster = Cluster::start().unwrap();
-    let (one, two) = (cluster.mount_with(BRIEF).unwrap(), cluster.mount_with(BRIEF).unwrap());
+    let (one, two) = (cluster.mount().unwrap(), cluster.mount().unwrap());
     let other = two.path().to_owned();
     one.run(move |root| {
         fs::write(root.join("f"), vec![1; 10_000]).unwrap();
-        std::thread::sleep(TTL);
         let reader = File::open(other.join("f")).unwrap();
         let mut bytes = [0; 100];
         reader.read_exact_at(&mut bytes, 5000).unwrap();
@@ -57,16 +77,11 @@ fn an_open_file_follows_what_others_write() {
         let writer = OpenOptions::new().write(true).open(root.join("f")).unwrap();
         writer.write_all_at(&[2; 100], 5000).unwrap();
         writer.sync_all().unwrap();
-        // The reader's kernel is told when its attributes are next asked for.
-        std::thread::sleep(TTL);
-        reader.metadata().unwrap();
-        std::thread::sleep(TTL);
         reader.read_exact_at(&mut bytes, 5000).unwrap();
         assert_eq!(bytes, [2; 100]);
         let mut appender = OpenOptions::new().append(true).open(root.join("f")).unwrap();
         appender.write_all(b"tail").unwrap();
         drop(appender);
-        std::thread::sleep(TTL);
         assert_eq!(reader.metadata().unwrap().size(), 10_004);
     });
     one.unmount().unwrap();
@@ -76,11 +91,10 @@ fn an_open_file_follows_what_others_write() {
 #[test]
 fn a_file_that_one_removed_lives_while_the_other_has_it_open() {
     let cluster = Cluster::start().unwrap();
-    let (one, two) = (cluster.mount_with(BRIEF).unwrap(), cluster.mount_with(BRIEF).unwrap());
+    let (one, two) = (cluster.mount().unwrap(), cluster.mount().unwrap());
     let other = two.path().to_owned();
     one.run(move |root| {
         fs::write(root.join("f"), "kept").unwrap();
-        std::thread::sleep(TTL);
         let reader = File::open(other.join("f")).unwrap();
         fs::remove_file(root.join("f")).unwrap();
         std::thread::sleep(Duration::from_secs(3)); // the metaserver has had the time to free it
@@ -93,12 +107,79 @@ fn a_file_that_one_removed_lives_while_the_other_has_it_open() {
     two.unmount().unwrap();
 }
 
+/// Waits until mounts ask the metaserver for nothing any more by themselves.
+fn settle(cluster: &Cluster) {
+    let quiet = || {
+        let wait = || {
+            std::thread::sleep(Duration::from_millis(300));
+            Ok(())
+        };
+        cluster.requests_during(wait).unwrap().0.is_empty()
+    };
+    assert!((0..100).any(|_| quiet()), "the mounts do not come to rest");
+}
+
+#[test]
+fn what_is_leased_is_asked_for_once() {
+    const FILES: u32 = 10_000;
+    let mut cluster = Cluster::start().unwrap();
+    let (one, two) = (cluster.mount().unwrap(), cluster.mount().unwrap());
+    one.run(|root| {
+        fs::create_dir(root.join("d")).unwrap();
+        for n in 0..FILES {
+            fs::write(root.join(format!("d/{n}")), "").unwrap();
+        }
+        fs::write(root.join("large"), vec![7; 3 << 20]).unwrap();
+    });
+    let dir = two.path().join("d");
+    let look = || (0..FILES).all(|n| fs::metadata(dir.join(n.to_string())).is_ok_and(|found| found.is_file()));
+    let read = || fs::read(two.path().join("large")).unwrap() == vec![7; 3 << 20];
+    assert!(look() && read());
+    settle(&cluster);
+    let (asked, same) = cluster.requests_during(|| Ok(look())).unwrap();
+    assert!(same && asked.is_empty(), "{asked:?}");
+    // Opening is registered; the bytes are here.
+    for i in 0..3 {
+        cluster.kill_chunkserver(i).unwrap();
+    }
+    assert!(read(), "without chunkservers");
+    for i in 0..3 {
+        cluster.start_chunkserver(i).unwrap();
+    }
+    one.unmount().unwrap();
+    two.unmount().unwrap();
+}
+
+/// A metaserver that has room for few leases asks for them back, and mounts that can remember little are right all the same.
+#[test]
+fn there_may_be_more_files_than_leases() {
+    const FILES: u32 = 4_000;
+    let meta_args = vec!["--set".into(), "max_leases=1024".into()];
+    let cluster = Cluster::with(Options { meta_args, ..Options::default() }).unwrap();
+    let (one, two) = (cluster.mount().unwrap(), cluster.mount().unwrap());
+    for n in 0..FILES {
+        fs::write(one.join(&n.to_string()), n.to_string()).unwrap();
+    }
+    let check = |add: &str| {
+        let is_right = |n: u32| fs::read_to_string(two.join(&n.to_string())).unwrap() == format!("{n}{add}");
+        assert!((0..FILES).all(is_right));
+    };
+    check("");
+    for n in (0..FILES).step_by(2) {
+        OpenOptions::new().append(true).open(two.join(&n.to_string())).unwrap().write_all(b"!").unwrap();
+    }
+    for n in (1..FILES).step_by(2) {
+        OpenOptions::new().append(true).open(one.join(&n.to_string())).unwrap().write_all(b"!").unwrap();
+    }
+    check("!");
+    one.unmount().unwrap();
+    two.unmount().unwrap();
+}
+
 #[test]
 fn a_create_that_comes_second_opens_what_is_there() {
     let cluster = Cluster::start().unwrap();
-    // Long enough that the absence is certainly still believed.
-    let sure = "attr_ttl_ms=60000,entry_ttl_ms=60000";
-    let (one, two) = (cluster.mount_with(sure).unwrap(), cluster.mount_with(sure).unwrap());
+    let (one, two) = (cluster.mount().unwrap(), cluster.mount().unwrap());
     let other = two.path().to_owned();
     one.run(move |root| {
         fs::set_permissions(&other, fs::Permissions::from_mode(0o777)).unwrap();

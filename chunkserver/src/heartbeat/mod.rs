@@ -17,6 +17,7 @@ use cairn_proto::cluster::{
     MAX_REPORT_CHUNKS, Registered, Registration, Report, Space,
 };
 use cairn_proto::ids::{BootId, ServerId};
+use cairn_proto::labels::Labels;
 use cairn_proto::transport::{Backoff, ConnectOptions, Endpoint, PeerKind, Reconnecting, Service};
 use tarpc::client::RpcError;
 use tarpc::context::Context;
@@ -27,6 +28,7 @@ use crate::load::Load;
 use crate::store::Store;
 use crate::store::changes::Feed;
 use crate::store::data_dir::{DataDir, DataDirError};
+use crate::writers::Writers;
 
 pub use orders::{OrderQueue, carry_out};
 pub use standing::Standing;
@@ -56,6 +58,7 @@ pub enum Unwelcome {
 pub struct Myself {
     pub server: ServerId,
     pub name: String,
+    pub labels: Labels,
     pub endpoint: Endpoint,
     pub boot: BootId,
     /// Where not as the metaserver says.
@@ -70,6 +73,7 @@ pub struct Sources {
     pub data_dir: Arc<DataDir>,
     pub load: Load,
     pub orders: OrderQueue,
+    pub writers: Arc<Writers>,
     pub standing: Standing,
 }
 
@@ -161,12 +165,13 @@ impl Reporter {
     }
 
     fn registration(&self) -> Registration {
-        let Myself { server, name, endpoint, boot, heartbeat: _ } = self.sources.myself.clone();
+        let Myself { server, name, labels, endpoint, boot, heartbeat: _ } = self.sources.myself.clone();
         let cluster = self.sources.data_dir.cluster();
         Registration {
             server,
             cluster,
             name,
+            labels,
             endpoint,
             boot,
             space: self.space(),
@@ -179,6 +184,7 @@ impl Reporter {
         let joined = self.sources.data_dir.join(registered.cluster);
         joined.map_err(|source| Unwelcome::DataDir { metaserver: self.metaserver.clone(), source })?;
         self.sources.store.join(registered.cluster);
+        self.sources.writers.registered(registered.sessions.clone());
         Ok(())
     }
 

@@ -19,12 +19,12 @@ use crate::store::{Piece, blocks_of};
 impl Replication {
     /// Writes here and in all of `request.rest`, and syncs where that is asked for.
     pub async fn write(&self, context: Context, request: WriteRequest) -> Result<ChainAck, ChunkError> {
-        let WriteRequest { chunk, offset, crcs, rest, sync, data } = request;
+        let WriteRequest { chunk, writer, offset, crcs, rest, sync, data } = request;
         self.store.check_fence(chunk)?;
         let range = self.store.lock(chunk.handle, blocks_of(offset, data.len())).await;
         let pass_on = self.pass_on(context, &rest, |client, context, rest| {
             let (crcs, data) = (crcs.clone(), data.clone());
-            async move { client.write(context, WriteRequest { chunk, offset, crcs, rest, sync, data }).await }
+            async move { client.write(context, WriteRequest { chunk, writer, offset, crcs, rest, sync, data }).await }
         });
         let piece = Piece { offset, crcs: crcs.clone(), data: data.0.clone() };
         let write = async {
@@ -41,11 +41,11 @@ impl Replication {
 
     /// Makes a hole here and in all of `request.rest`.
     pub async fn zero(&self, context: Context, request: ZeroRequest) -> Result<ChainAck, ChunkError> {
-        let ZeroRequest { chunk, offset, len, rest } = request;
+        let ZeroRequest { chunk, writer, offset, len, rest } = request;
         self.store.check_fence(chunk)?;
         let range = self.store.lock(chunk.handle, blocks_of(offset, len as usize)).await;
         let pass_on = self.pass_on(context, &rest, |client, context, rest| async move {
-            client.zero(context, ZeroRequest { chunk, offset, len, rest }).await
+            client.zero(context, ZeroRequest { chunk, writer, offset, len, rest }).await
         });
         let (here, behind) = tokio::join!(self.store.zero(&range, chunk, offset, len), pass_on);
         here?;
@@ -53,9 +53,9 @@ impl Replication {
     }
 
     pub async fn sync(&self, context: Context, request: ChainRequest) -> Result<ChainAck, ChunkError> {
-        let ChainRequest { chunk, rest } = request;
+        let ChainRequest { chunk, writer, rest } = request;
         let pass_on = self.pass_on(context, &rest, |client, context, rest| async move {
-            client.sync(context, ChainRequest { chunk, rest }).await
+            client.sync(context, ChainRequest { chunk, writer, rest }).await
         });
         let (behind, here) = tokio::join!(pass_on, self.store.sync(chunk));
         here?;
@@ -63,9 +63,9 @@ impl Replication {
     }
 
     pub async fn hand_back(&self, context: Context, request: ChainRequest) -> Result<ChainAck, ChunkError> {
-        let ChainRequest { chunk, rest } = request;
+        let ChainRequest { chunk, writer, rest } = request;
         let pass_on = self.pass_on(context, &rest, |client, context, rest| async move {
-            client.hand_back(context, ChainRequest { chunk, rest }).await
+            client.hand_back(context, ChainRequest { chunk, writer, rest }).await
         });
         let (here, behind) = tokio::join!(self.store.hand_back(chunk), pass_on);
         here?;

@@ -61,10 +61,10 @@ impl Replication {
     async fn pass_to_next(&self, context: Context, requests: impl Iterator<Item = &ChainRequest>) -> Vec<Behind> {
         let mut next: Option<&Replica> = None;
         let mut passed_on = Vec::new();
-        for ChainRequest { chunk, rest } in requests {
+        for ChainRequest { chunk, writer, rest } in requests {
             if let Some((first, behind)) = rest.split_first() {
                 next = Some(first);
-                passed_on.push(ChainRequest { chunk: *chunk, rest: behind.to_vec() });
+                passed_on.push(ChainRequest { chunk: *chunk, writer: *writer, rest: behind.to_vec() });
             }
         }
         let Some(next) = next else { return Vec::new() };

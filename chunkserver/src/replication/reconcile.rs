@@ -5,7 +5,7 @@
 //! settled: of one length, synced, clean. Dying in between leaves copies dirty, and it is done again.
 
 use cairn_proto::chunk::{BLOCK_SIZE, BlockSum, ChunkId, Replica, fragment_crcs};
-use cairn_proto::chunkserver::{BlockTable, ChunkStat, ReadReply, ReadRequest, WriteRequest, ZeroRequest};
+use cairn_proto::chunkserver::{BlockTable, ChunkStat, ReadReply, ReadRequest, SERVERS, WriteRequest, ZeroRequest};
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::{ChunkVersion, ServerId};
 use cairn_proto::transport::Payload;
@@ -115,11 +115,19 @@ impl PeerCopy {
         match run.bytes {
             Some(bytes) => {
                 let crcs = fragment_crcs(u64::from(offset), &bytes);
-                let request = WriteRequest { chunk, offset, crcs, rest, sync: false, data: Payload::from(bytes) };
+                let request = WriteRequest {
+                    chunk,
+                    writer: SERVERS,
+                    offset,
+                    crcs,
+                    rest,
+                    sync: false,
+                    data: Payload::from(bytes),
+                };
                 call(self.server, || self.client.patch(self.context, request.clone(), length)).await
             }
             None => {
-                let request = ZeroRequest { chunk, offset, len: run.blocks * BLOCK_SIZE as u32, rest };
+                let request = ZeroRequest { chunk, writer: SERVERS, offset, len: run.blocks * BLOCK_SIZE as u32, rest };
                 call(self.server, || self.client.zero(self.context, request.clone())).await.map(drop)
             }
         }

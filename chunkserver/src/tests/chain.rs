@@ -21,7 +21,7 @@ async fn what_is_acknowledged_is_on_every_member() {
         assert_eq!(members, [ack(&a), ack(&b), ack(&c)]);
     }
     let rest = [&b, &c].map(|node| node.replica.clone()).to_vec();
-    let zeros = ZeroRequest { chunk: id, offset: 100, len: 3 * BLOCK as u32, rest };
+    let zeros = ZeroRequest { chunk: id, writer: SERVERS, offset: 100, len: 3 * BLOCK as u32, rest };
     let ack = a.client.zero(soon(), zeros).await.unwrap().unwrap();
     let mut want = data;
     want[100..100 + 3 * BLOCK].fill(0);
@@ -142,4 +142,29 @@ async fn a_stopping_server_says_so_and_finishes_what_it_has() {
     // To the new address: the old connection is of no use, and a new one is made.
     a.client.hand_back(soon(), chain_request(id, &[&b])).await.unwrap().unwrap();
     assert_eq!(b.contents(id).await, b"bytes more");
+}
+
+/// A client that was cut off, and its session given up, sends what it has to a chain that has not changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_session_that_was_given_up_is_done() {
+    let [a, b, c] = nodes().await;
+    let id = chunk(1);
+    let (late, other) = (SessionId(7), SessionId(8));
+    let by = |writer, byte| WriteRequest { writer, ..write_request(id, 0, &[byte; 100], &[&b, &c]) };
+    a.client.write(soon(), by(late, 1)).await.unwrap().unwrap();
+    for node in [&a, &b, &c] {
+        node.client.fence_sessions(soon(), vec![late]).await.unwrap().unwrap();
+    }
+    a.client.write(soon(), by(other, 2)).await.unwrap().unwrap();
+    let fenced = ChunkError::SessionFenced(late);
+    assert_eq!(a.client.write(soon(), by(late, 3)).await.unwrap(), Err(fenced.clone()));
+    let zeros = ZeroRequest { chunk: id, writer: late, offset: 0, len: 50, rest: Vec::new() };
+    assert_eq!(c.client.zero(soon(), zeros).await.unwrap(), Err(fenced.clone()));
+    let request = ChainRequest { writer: late, ..chain_request(id, &[&b, &c]) };
+    assert_eq!(a.client.hand_back(soon(), request.clone()).await.unwrap(), Err(fenced.clone()));
+    assert_eq!(a.client.hand_back_many(soon(), vec![request]).await.unwrap(), Err(fenced));
+    for node in [&a, &b, &c] {
+        assert_eq!(node.contents(id).await, [2; 100]);
+        assert_eq!(node.store.stat(id.handle).unwrap().state, ChunkState::Dirty, "its writer is at it");
+    }
 }

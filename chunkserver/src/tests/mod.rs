@@ -17,10 +17,10 @@ use bytes::Bytes;
 use cairn_proto::chunk::{BLOCK_SIZE, ChunkId, Replica, fragment_crcs};
 use cairn_proto::chunkserver::{
     ChainRequest, ChunkService, ChunkServiceClient, ChunkServiceRequest, ChunkServiceResponse, MemberAck, ReadRequest,
-    WriteRequest, ZeroRequest,
+    SERVERS, WriteRequest, ZeroRequest,
 };
 use cairn_proto::error::ChunkError;
-use cairn_proto::ids::{BootId, ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, InodeId, ServerId};
+use cairn_proto::ids::{BootId, ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, InodeId, ServerId, SessionId};
 use cairn_proto::transport::{
     ConnectOptions, Endpoint, Listener, Payload, PeerKind, Reconnecting, Server, ServerLimits, Service as WireService,
 };
@@ -67,7 +67,7 @@ impl Node {
         let (store, _) = Store::open(Arc::new(OsDisk), layout, server, Some(CLUSTER), limits).unwrap();
         let shutdown = Shutdown::new();
         let replication = Replication::new(store.clone(), MemberAck { server, boot: BootId(n) });
-        let service = Service::new(store.clone(), replication, Load::default(), shutdown.clone());
+        let service = Service::new(store.clone(), replication, Load::default(), Arc::default(), shutdown.clone());
         let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
         let replica = Replica { server, endpoint: listener.endpoint().clone(), up: true };
         let wire = Server::new(PeerKind::Chunkserver, ServerLimits::default())
@@ -136,6 +136,7 @@ fn at_version(id: ChunkId, version: u32) -> ChunkId {
 fn write_request(id: ChunkId, offset: usize, data: &[u8], rest: &[&Node]) -> WriteRequest {
     WriteRequest {
         chunk: id,
+        writer: SERVERS,
         offset: offset as u32,
         crcs: fragment_crcs(offset as u64, data),
         rest: rest.iter().map(|node| node.replica.clone()).collect(),
@@ -145,7 +146,7 @@ fn write_request(id: ChunkId, offset: usize, data: &[u8], rest: &[&Node]) -> Wri
 }
 
 fn chain_request(id: ChunkId, rest: &[&Node]) -> ChainRequest {
-    ChainRequest { chunk: id, rest: rest.iter().map(|node| node.replica.clone()).collect() }
+    ChainRequest { chunk: id, writer: SERVERS, rest: rest.iter().map(|node| node.replica.clone()).collect() }
 }
 
 fn pattern(seed: u64, len: usize) -> Vec<u8> {

@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 
 use cairn_proto::cluster::{
-    ChunkChange, ClusterError, ClusterService, Heartbeat, HeartbeatReply, Order, Registered, Registration, Report,
+    ChunkChange, ClusterError, ClusterService, Heartbeat, HeartbeatReply, LiveSessions, Order, Registered,
+    Registration, Report,
 };
 
 use super::*;
@@ -30,7 +31,10 @@ impl ClusterService for Metaserver {
         script.registrations.push(registration);
         match script.refuses_registration.clone() {
             Some(error) => Err(error),
-            None => Ok(Registered { cluster: CLUSTER, heartbeat_ms: 20 }),
+            None => {
+                let sessions = LiveSessions { next: SessionId(1), live: Vec::new() };
+                Ok(Registered { cluster: CLUSTER, heartbeat_ms: 20, sessions })
+            }
         }
     }
 

@@ -27,6 +27,9 @@ pub struct ChunkserverArgs {
     /// A name for people; the host's name by default
     #[arg(long)]
     pub name: Option<String>,
+    /// What to say of where the server stands and what it is, as in rack=r1; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub label: Vec<String>,
     /// Where /healthz and /readyz are answered; empty for nowhere
     #[arg(long, value_name = "HOST:PORT")]
     pub health: Option<String>,
@@ -55,8 +58,13 @@ impl ChunkserverArgs {
         flag(&mut flags, "listen", self.listen.clone());
         flag(&mut flags, "name", self.name.clone());
         flag(&mut flags, "health_listen", self.health.clone());
-        let meta = Value::Array(self.meta.iter().cloned().map(Value::String).collect());
-        flag(&mut flags, "metaservers", (!self.meta.is_empty()).then_some(meta));
+        flag(&mut flags, "metaservers", list(&self.meta));
+        flag(&mut flags, "labels", list(&self.label));
         flags
     }
+}
+
+/// A flag that may be given several times, where it was given.
+fn list(texts: &[String]) -> Option<Value> {
+    (!texts.is_empty()).then(|| Value::Array(texts.iter().cloned().map(Value::String).collect()))
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use cairn_client::config::{ClientConfig, MountConfig};
 use cairn_client::mount::Mount;
+use cairn_proto::ids::SessionId;
 use cairn_proto::transport::Endpoint;
 use cairn_runtime::shutdown::Shutdown;
 use clap::Args;
@@ -14,6 +15,12 @@ use toml::Table;
 
 use crate::background;
 use crate::daemon_args::DaemonArgs;
+use crate::guard::Guard;
+use crate::mountinfo::real_path;
+use crate::supervise::Supervised;
+
+/// What stands before the number of the session in the line that a mount says when it is there.
+pub const SESSION: &str = ", session ";
 
 /// Variables that start with it are settings.
 const PREFIX: &str = "CAIRN_MOUNT_";
@@ -24,15 +31,21 @@ pub struct MountArgs {
     pub meta: Endpoint,
     /// An existing directory
     pub mountpoint: PathBuf,
-    /// Mount options, separated by commas: ro, noatime, attr_ttl_ms=1000 … see docs/operations.md
+    /// Mount options, separated by commas: ro, noatime, cache_mib=1024 … see docs/operations.md
     #[arg(short, value_name = "OPTIONS")]
     pub options: Vec<String>,
     /// Stay in the foreground, log to stderr
     #[arg(short, long)]
     pub foreground: bool,
+    /// Mount again whenever the client is killed or crashes, from a small process that watches it; also as -o supervise
+    #[arg(long)]
+    pub supervise: bool,
     /// Where to log when in the background
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
+    /// The session of the client that this one takes the place of: for --supervise
+    #[arg(long, value_name = "SESSION", hide = true)]
+    pub successor_of: Option<u64>,
     /// Check the options, but do not mount
     #[arg(long, hide = true)]
     pub fake: bool,
@@ -40,27 +53,37 @@ pub struct MountArgs {
     pub daemon: DaemonArgs,
 }
 
-pub fn run(mut args: MountArgs) -> Result<()> {
+/// The options that are no settings of the client, but of this command.
+const REMOUNT: &str = "remount";
+const SUPERVISE: &str = "supervise";
+
+/// Answers whether all was well; where it was not and there is no error, that has been told.
+pub fn run(mut args: MountArgs) -> Result<bool> {
     let mut remount = false;
     for options in &mut args.options {
-        let (kept, dropped): (Vec<&str>, Vec<&str>) = options.split(',').partition(|o| !is_kernels(o));
-        remount |= dropped.contains(&"remount");
+        let (kept, dropped): (Vec<&str>, Vec<&str>) = options.split(',').partition(|o| !is_ours(o));
+        remount |= dropped.contains(&REMOUNT);
+        args.supervise |= dropped.contains(&SUPERVISE);
         *options = kept.join(",");
     }
     let config = args.config()?;
     if remount {
-        return change_flags(&config);
+        return change_flags(&config).map(|()| true);
     }
     if args.fake {
-        return Ok(());
+        return Ok(true);
     }
-    if args.foreground { serve(&args.daemon, config) } else { start_in_background(&args) }
+    match (args.foreground, args.supervise) {
+        (true, true) => supervise(&args, config),
+        (true, false) => serve(&args.daemon, config).map(|()| true),
+        (false, _) => start_in_background(&args).map(|()| true),
+    }
 }
 
-/// Not a setting of the client: `remount`, and what the mount table shows of a FUSE mount and mount(8) passes back.
-fn is_kernels(option: &str) -> bool {
+/// Not a setting of the client: this command's own options, and what the mount table shows of a FUSE mount and mount(8) passes back.
+fn is_ours(option: &str) -> bool {
     let shown = ["user_id=", "group_id=", "rootmode=", "fd=", "max_read=", "blksize="];
-    option == "remount" || shown.iter().any(|prefix| option.starts_with(prefix))
+    [REMOUNT, SUPERVISE].contains(&option) || shown.iter().any(|prefix| option.starts_with(prefix))
 }
 
 fn serve(daemon: &DaemonArgs, config: MountConfig) -> Result<()> {
@@ -70,6 +93,10 @@ fn serve(daemon: &DaemonArgs, config: MountConfig) -> Result<()> {
         let shutdown = Shutdown::new();
         shutdown.trigger_on_signals()?;
         let mount = Mount::start(config).await?;
+        let guard = Guard::start(mount.connection());
+        if let Some(session) = mount.session() {
+            what += &format!("{SESSION}{}", session.0);
+        }
         if let Some(address) = mount.health_address() {
             what += &format!(", health at http://{address}");
         }
@@ -78,26 +105,23 @@ fn serve(daemon: &DaemonArgs, config: MountConfig) -> Result<()> {
             () = shutdown.stopping() => {}
             () = mount.ended() => {}
         }
-        Ok(mount.stop().await?)
+        let stopped = mount.stop().await;
+        guard.dismiss();
+        Ok(stopped?)
     })
+}
+
+fn supervise(args: &MountArgs, config: MountConfig) -> Result<bool> {
+    args.daemon.start_logging()?;
+    let mountpoint = real_path(&config.mountpoint);
+    let supervised = Supervised { metaserver: config.metaserver, mountpoint, client: args.in_foreground() };
+    crate::wait_for(supervised.run(|| args.config().map(drop)))
 }
 
 fn start_in_background(args: &MountArgs) -> Result<()> {
     let log = args.log_file.clone().unwrap_or_else(|| background::default_log(&args.mountpoint));
-    let mut again: Vec<OsString> = vec!["mount".into(), args.meta.to_string().into(), args.mountpoint.clone().into()];
-    again.push("--foreground".into());
-    for options in args.options.iter().filter(|o| !o.is_empty()) {
-        again.extend(["-o".into(), options.into()]);
-    }
-    if let Some(config) = &args.daemon.config {
-        again.extend(["--config".into(), config.into()]);
-    }
-    for setting in &args.daemon.set {
-        again.extend(["--set".into(), setting.into()]);
-    }
-    if let Some(level) = &args.daemon.log {
-        again.extend(["--log".into(), level.into()]);
-    }
+    let mut again = args.in_foreground();
+    again.extend(args.supervise.then(|| "--supervise".into()));
     background::start(&again, &log).map(|_| ())
 }
 
@@ -118,6 +142,18 @@ fn change_flags(config: &MountConfig) -> Result<()> {
 }
 
 impl MountArgs {
+    /// The same as arguments for `cairn`, in the foreground.
+    fn in_foreground(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> =
+            vec!["mount".into(), self.meta.to_string().into(), self.mountpoint.clone().into()];
+        args.push("--foreground".into());
+        for options in self.options.iter().filter(|o| !o.is_empty()) {
+            args.extend(["-o".into(), options.into()]);
+        }
+        args.extend(self.daemon.as_arguments());
+        args
+    }
+
     fn config(&self) -> Result<MountConfig> {
         let mut client: ClientConfig = self.daemon.load(PREFIX, Table::new())?;
         for options in &self.options {
@@ -127,6 +163,7 @@ impl MountArgs {
         // The child may have another directory, and messages should say where.
         let mountpoint = std::path::absolute(&self.mountpoint)
             .with_context(|| format!("the mount point {}", self.mountpoint.display()))?;
-        Ok(MountConfig { metaserver: self.meta.clone(), mountpoint, client })
+        let successor_of = self.successor_of.map(SessionId);
+        Ok(MountConfig { metaserver: self.meta.clone(), mountpoint, successor_of, client })
     }
 }

@@ -1,12 +1,16 @@
 //! `cairn policy show` and `cairn policy set`.
 
 use anyhow::{Result, bail};
-use cairn_proto::policy::PolicyChange;
+use cairn_proto::admin::PolicySet;
+use cairn_proto::labels::Labels;
 
 use super::info;
 use crate::args::{InfoArgs, PolicyCommand, PolicySetArgs};
 use crate::target::Target;
 use crate::view::{info::PolicyView, print_json};
+
+/// In the place of a label: none is asked for.
+const NO_LABEL: &str = "none";
 
 pub async fn run(command: PolicyCommand) -> Result<()> {
     match command {
@@ -17,13 +21,14 @@ pub async fn run(command: PolicyCommand) -> Result<()> {
 
 async fn show(args: InfoArgs) -> Result<()> {
     let target = Target::find(&args.path, args.meta.meta).await?;
-    print(info::fetch(&target, 0).await?.policy.into(), args.json)
+    let info = info::fetch(&target, 0).await?;
+    print(&PolicyView::new(info.policy, &info.placement), args.json)
 }
 
 async fn set(args: PolicySetArgs) -> Result<()> {
-    let change = PolicyChange { copies: args.copies, durability: args.durability.map(Into::into) };
-    if change == PolicyChange::default() {
-        bail!("nothing to set: give --copies or --durability");
+    let change = change(&args)?;
+    if change == PolicySet::default() {
+        bail!("nothing to set: give --copies, --durability, --spread, --on, --loose or --strict");
     }
     let target = Target::find(&args.path, args.meta.meta).await?;
     let (inode, recursive) = (target.inode, args.recursive);
@@ -31,14 +36,29 @@ async fn set(args: PolicySetArgs) -> Result<()> {
     let call = |client: crate::admin::Client, context| async move {
         client.set_policy(context, inode, change, recursive).await
     };
-    let policy = target.admin.call(&what, call).await?;
-    print(policy.into(), args.json)
+    let now = target.admin.call(&what, call).await?;
+    print(&PolicyView::new(now.policy, &now.placement), args.json)
 }
 
-fn print(policy: PolicyView, json: bool) -> Result<()> {
+fn change(args: &PolicySetArgs) -> Result<PolicySet> {
+    let on = match args.on.as_slice() {
+        [] => None,
+        [none] if none == NO_LABEL => Some(Labels::default()),
+        labels => Some(Labels::parse(labels)?),
+    };
+    Ok(PolicySet {
+        copies: args.copies,
+        durability: args.durability.map(Into::into),
+        spread: args.spread.map(Into::into),
+        on,
+        loose: if args.loose { Some(true) } else { args.strict.then_some(false) },
+    })
+}
+
+fn print(policy: &PolicyView, json: bool) -> Result<()> {
     if json {
-        return print_json(&policy);
+        return print_json(policy);
     }
-    println!("{} copies, durable at {}", policy.copies, policy.durability);
+    println!("{policy}");
     Ok(())
 }

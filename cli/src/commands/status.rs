@@ -1,6 +1,7 @@
 //! `cairn status`.
 
 use anyhow::Result;
+use cairn_proto::admin::ClusterStatus;
 
 use crate::admin::Admin;
 use crate::args::StatusArgs;
@@ -19,6 +20,10 @@ pub async fn run(args: StatusArgs) -> Result<()> {
 /// Asks the metaserver that `args` mean.
 pub async fn fetch(args: &StatusArgs) -> Result<StatusView> {
     let admin = Admin::connect(target::metaserver(args.meta.meta.clone())?).await?;
-    let status = admin.call("status", |client, context| async move { client.status(context).await }).await?;
-    Ok(status.into())
+    Ok(ask(&admin).await?.into())
+}
+
+/// Asks this one.
+pub async fn ask(admin: &Admin) -> Result<ClusterStatus> {
+    admin.call("status", |client, context| async move { client.status(context).await }).await
 }

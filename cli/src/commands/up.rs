@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::Admin;
 use crate::daemon_args::DaemonArgs;
+use crate::guard::Guard;
 
 /// What is logged unless said otherwise: this is a person's terminal.
 const QUIET: &str = "warn";
@@ -52,6 +53,7 @@ const START_POLL: Duration = Duration::from_millis(20);
 /// The running parts, in the order in which they are stopped.
 struct Cluster {
     mount: Mount,
+    guard: Guard,
     chunkservers: Chunkservers,
     metaserver: Metaserver,
 }
@@ -94,10 +96,12 @@ impl Cluster {
         .context("the metaserver")?;
         let chunkservers = Chunkservers::start(args, metaserver.endpoint()).await?;
         let client = ClientConfig::default();
-        let mount = Mount::start(MountConfig { metaserver: metaserver.endpoint().clone(), mountpoint, client })
+        let metaserver_at = metaserver.endpoint().clone();
+        let mount = Mount::start(MountConfig { metaserver: metaserver_at, mountpoint, successor_of: None, client })
             .await
             .context("the mount")?;
-        Ok(Self { mount, chunkservers, metaserver })
+        let guard = Guard::start(mount.connection());
+        Ok(Self { mount, guard, chunkservers, metaserver })
     }
 
     /// Says what was done and what to try next. The first line is for programs, too: they wait for it.
@@ -118,8 +122,9 @@ impl Cluster {
     }
 
     async fn stop(self) -> Result<()> {
-        let Self { mount, chunkservers, metaserver } = self;
+        let Self { mount, guard, chunkservers, metaserver } = self;
         let unmounted = mount.stop().await.context("the mount");
+        guard.dismiss();
         chunkservers.stop().await?;
         metaserver.shutdown().await.context("the metaserver")?;
         unmounted
@@ -134,6 +139,8 @@ impl Chunkservers {
             let config = ChunkserverConfig {
                 data_dir: args.data.join(format!("chunks-{n}")),
                 name: format!("chunks-{n}"),
+                // One machine, and yet several copies: the disk is all that there is to lose here.
+                labels: vec![format!("host=chunks-{n}")],
                 listen: "127.0.0.1:0".to_owned(),
                 health_listen: String::new(),
                 metaservers: vec![metaserver.to_string()],
@@ -146,7 +153,7 @@ impl Chunkservers {
         let admin = Admin::connect(metaserver.clone()).await?;
         let deadline = Instant::now() + START_LIMIT;
         loop {
-            let status = admin.call("status", |client, context| async move { client.status(context).await }).await?;
+            let status = super::status::ask(&admin).await?;
             let healthy = status.servers.iter().filter(|s| s.state == ServerState::Healthy).count();
             if healthy >= usize::from(args.chunkservers) {
                 return Ok(Self { shutdown, serving });

@@ -1,12 +1,15 @@
 //! `cairn info` and `cairn policy`.
 
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+
 use cairn_proto::admin::{ChunkInfo, InodeInfo};
 use cairn_proto::attr::{Attr, FileKind};
-use cairn_proto::policy::{Durability, Policy};
-use cairn_proto::time::Timestamp;
+use cairn_proto::labels::Domain;
+use cairn_proto::policy::{Durability, Placement, Policy};
 use serde::Serialize;
 
-use super::{bytes, table};
+use super::{bytes, seconds, table};
 
 #[derive(Debug, Serialize)]
 pub struct InfoView {
@@ -30,10 +33,15 @@ pub struct InfoView {
     pub chunks: Vec<ChunkView>,
 }
 
-#[derive(Debug, Serialize, Clone, Copy)]
+#[derive(Debug, Serialize, Clone)]
 pub struct PolicyView {
     pub copies: u8,
     pub durability: &'static str,
+    /// The kind of domain that each copy is in another one of.
+    pub spread: Option<&'static str>,
+    /// Labels that servers of copies have.
+    pub on: BTreeMap<String, String>,
+    pub loose: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,7 +66,7 @@ pub struct ReplicaView {
 impl InfoView {
     /// `chunks` of `info` are its first ones; the rest is added with [`InfoView::add_chunks`].
     pub fn new(info: InodeInfo) -> Self {
-        let InodeInfo { attr, path, policy, xattrs, chunks } = info;
+        let InodeInfo { attr, path, policy, placement, xattrs, chunks } = info;
         let Attr {
             inode,
             kind,
@@ -90,7 +98,7 @@ impl InfoView {
             mtime: seconds(mtime),
             ctime: seconds(ctime),
             btime: seconds(btime),
-            policy: policy.into(),
+            policy: PolicyView::new(policy, &placement),
             xattrs: xattrs.iter().map(ToString::to_string).collect(),
             chunks: Vec::new(),
         };
@@ -124,7 +132,7 @@ impl InfoView {
         println!("  inode     {} ({})", self.inode, self.kind);
         println!("  mode      {}, owner {}:{}, {} link(s)", self.mode, self.uid, self.gid, self.nlink);
         println!("  size      {} ({} allocated)", bytes(self.size), bytes(self.allocated));
-        println!("  policy    {} copies, durable at {}", self.policy.copies, self.policy.durability);
+        println!("  policy    {}", self.policy);
         if !self.xattrs.is_empty() {
             println!("  xattrs    {}", self.xattrs.join(", "));
         }
@@ -149,24 +157,34 @@ impl InfoView {
     }
 }
 
-impl From<Policy> for PolicyView {
-    fn from(policy: Policy) -> Self {
-        let Policy { copies, durability } = policy;
+impl PolicyView {
+    pub fn new(policy: Policy, placement: &Placement) -> Self {
+        let Policy { copies, durability, placement: _ } = policy;
+        let Placement { spread, on, loose } = placement;
         let durability = match durability {
             Durability::Fsync => "fsync",
             Durability::Close => "close",
             Durability::Write => "write",
         };
-        Self { copies, durability }
+        Self { copies, durability, spread: spread.map(Domain::key), on: on.clone().into(), loose: *loose }
+    }
+}
+
+impl Display for PolicyView {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} copies, durable at {}", self.copies, self.durability)?;
+        if let Some(domain) = self.spread {
+            write!(f, ", each in another {domain}")?;
+        }
+        for (key, value) in &self.on {
+            write!(f, ", on {key}={value}")?;
+        }
+        if self.loose { f.write_str(" (as far as the servers allow)") } else { Ok(()) }
     }
 }
 
 fn root_if_empty(path: String) -> String {
     if path.is_empty() { "/".into() } else { path }
-}
-
-fn seconds(t: Timestamp) -> f64 {
-    t.secs as f64 + f64::from(t.nanos) / 1e9
 }
 
 fn kind_word(kind: FileKind) -> &'static str {

@@ -4,10 +4,14 @@
 
 pub mod fsck;
 pub mod info;
+pub mod repair;
+pub mod simulation;
+pub mod stats;
 pub mod status;
 mod table;
 
 use anyhow::Result;
+use cairn_proto::time::Timestamp;
 use humansize::{BINARY, format_size};
 use serde::Serialize;
 
@@ -20,6 +24,20 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
 /// `1.5 GiB`.
 pub fn bytes(n: u64) -> String {
     format_size(n, BINARY)
+}
+
+/// `7 µs`, `1.5 ms`, `3.0 s`: how long calls take.
+pub fn micros(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1_000.0),
+        _ => millis(us / 1_000),
+    }
+}
+
+/// Seconds since the epoch, as scripts like them.
+fn seconds(t: Timestamp) -> f64 {
+    t.secs as f64 + f64::from(t.nanos) / 1e9
 }
 
 /// `1.2 s`, `3 min`: silence, ages.

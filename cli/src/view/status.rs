@@ -1,8 +1,12 @@
 //! `cairn status` and `cairn df`.
 
-use cairn_proto::admin::{ClusterStatus, ServerState};
+use std::collections::BTreeMap;
+
+use cairn_proto::admin::{ClusterStatus, ServerMode, ServerState};
+use cairn_proto::time::Timestamp;
 use serde::Serialize;
 
+use super::repair::RepairView;
 use super::{bytes, millis, table};
 
 #[derive(Debug, Serialize)]
@@ -14,6 +18,7 @@ pub struct StatusView {
     pub sessions: Vec<SessionView>,
     pub fs: FsView,
     pub chunks: ChunksView,
+    pub repair: RepairView,
     pub workers: Vec<WorkerView>,
 }
 
@@ -22,13 +27,18 @@ pub struct ServerView {
     pub id: String,
     pub name: String,
     pub endpoint: String,
+    pub labels: BTreeMap<String, String>,
     pub state: &'static str,
+    /// Of a server in maintenance: for how long, at most.
+    pub maintenance_ms: Option<u64>,
     pub total: u64,
     pub free: u64,
     pub used: u64,
     pub chunks: u64,
     pub silent_ms: u64,
     pub damaged: u64,
+    /// Copies that are to go elsewhere.
+    pub to_move: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +62,7 @@ pub struct ChunksView {
     pub total: u64,
     pub below_target: u64,
     pub unavailable: u64,
+    pub misplaced: u64,
     pub dirty: u64,
     pub garbage: u64,
 }
@@ -67,20 +78,24 @@ pub struct WorkerView {
 
 impl From<ClusterStatus> for StatusView {
     fn from(status: ClusterStatus) -> Self {
-        let ClusterStatus { cluster, version, applied, servers, sessions, fs, inodes, chunks, workers } = status;
+        let ClusterStatus { cluster, version, applied, servers, sessions, fs, inodes, chunks, repair, workers } =
+            status;
         let mut servers: Vec<ServerView> = servers
             .into_iter()
             .map(|s| ServerView {
                 id: s.server.to_string(),
                 name: s.name,
                 endpoint: s.endpoint.to_string(),
+                labels: s.labels.into(),
                 state: state_word(s.state),
+                maintenance_ms: maintenance_left(s.mode),
                 total: s.space.total,
                 free: s.space.free,
                 used: s.space.used,
                 chunks: s.chunks,
                 silent_ms: s.silent_ms,
                 damaged: s.damaged,
+                to_move: s.to_move,
             })
             .collect();
         servers.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
@@ -109,9 +124,11 @@ impl From<ClusterStatus> for StatusView {
                 total: chunks.total,
                 below_target: chunks.below_target,
                 unavailable: chunks.unavailable,
+                misplaced: chunks.misplaced,
                 dirty: chunks.dirty,
                 garbage: chunks.garbage,
             },
+            repair: repair.into(),
             workers: workers.collect(),
         }
     }
@@ -124,9 +141,10 @@ impl StatusView {
         println!("files     {} inodes, {} of {} free", self.fs.inodes, bytes(self.fs.free), bytes(self.fs.total));
         let c = &self.chunks;
         println!(
-            "chunks    {} in all: {} below target, {} unavailable, {} being written, {} to be deleted",
-            c.total, c.below_target, c.unavailable, c.dirty, c.garbage
+            "chunks    {} in all: {} below target, {} unavailable, {} to be moved, {} being written, {} to be deleted",
+            c.total, c.below_target, c.unavailable, c.misplaced, c.dirty, c.garbage
         );
+        println!("repair    {}", self.repair);
         println!("clients   {}", self.sessions.len());
         for s in &self.sessions {
             let (open, idle) = (s.open_files, millis(s.idle_ms));
@@ -140,6 +158,24 @@ impl StatusView {
         self.print_servers();
     }
 
+    /// Servers, where they stand, and what is to become of them.
+    pub fn print_places(&self) {
+        let mut rows = table::new(&["SERVER", "STATE", "COPIES>", "TO MOVE>", "LABELS", "ADDRESS", "ID"]);
+        for s in &self.servers {
+            let labels = s.labels.iter().map(|(key, value)| format!("{key}={value}"));
+            rows.add_row([
+                s.name.clone(),
+                s.state_in_words(),
+                s.chunks.to_string(),
+                s.to_move.to_string(),
+                labels.collect::<Vec<_>>().join(" "),
+                s.endpoint.clone(),
+                s.id.clone(),
+            ]);
+        }
+        println!("{rows}");
+    }
+
     /// Space by server.
     pub fn print_servers(&self) {
         let heads = ["SERVER", "STATE", "SIZE>", "USED>", "FREE>", "COPIES>", "DAMAGED>", "HEARD", "ADDRESS"];
@@ -147,7 +183,7 @@ impl StatusView {
         for s in &self.servers {
             rows.add_row([
                 s.name.clone(),
-                s.state.to_owned(),
+                s.state_in_words(),
                 bytes(s.total),
                 bytes(s.used),
                 bytes(s.free),
@@ -161,12 +197,30 @@ impl StatusView {
     }
 }
 
+impl ServerView {
+    fn state_in_words(&self) -> String {
+        match (self.state, self.maintenance_ms) {
+            ("maintenance", Some(left)) => format!("maintenance ({} left)", millis(left)),
+            ("draining", _) => format!("draining ({} to move)", self.to_move),
+            (state, _) => state.to_owned(),
+        }
+    }
+}
+
+fn maintenance_left(mode: ServerMode) -> Option<u64> {
+    match mode {
+        ServerMode::Maintenance { until, .. } => Some(until.saturating_since(Timestamp::now()).as_millis() as u64),
+        ServerMode::InService | ServerMode::Draining => None,
+    }
+}
+
 fn state_word(state: ServerState) -> &'static str {
     match state {
         ServerState::Joining => "joining",
         ServerState::Healthy => "healthy",
         ServerState::Suspect => "suspect",
         ServerState::Dead => "dead",
-        ServerState::Stopped => "stopped",
+        ServerState::Maintenance => "maintenance",
+        ServerState::Draining => "draining",
     }
 }

@@ -1,27 +1,28 @@
 //! Attributes by inode.
 
-use std::time::Duration;
-
 use cairn_proto::attr::Attr;
 use cairn_proto::ids::InodeId;
+use cairn_proto::time::Timestamp;
+use parking_lot::Mutex;
 
-use super::Valid;
-use super::clock::Moment;
+use super::drops::{Asked, Drops};
 use super::lru::ShardedLru;
 
 /// The newest attributes known of each inode.
 ///
-/// Replies overtake each other on their way; [`Attr::changed_at`] says which one is newer, so an older one never replaces it.
+/// Replies overtake each other on their way; [`Attr::changed_at`] says which one is newer, so an older one never replaces it. They
+/// are to be believed for as long as this mount has a lease on the inode.
 #[derive(Debug)]
 pub struct AttrCache {
     entries: ShardedLru<InodeId, Known>,
-    validity: Duration,
+    /// Inodes that had to go, with leases on them that nobody needs any more.
+    spare: Mutex<Vec<InodeId>>,
 }
 
 #[derive(Clone, Debug)]
 struct Known {
     attr: Attr,
-    until: Moment,
+    is_leased: bool,
 }
 
 /// What [`AttrCache::learn`] made of attributes.
@@ -34,17 +35,19 @@ pub enum Learned {
 }
 
 impl AttrCache {
-    pub fn new(capacity: usize, validity: Duration) -> Self {
-        Self { entries: ShardedLru::new(capacity), validity }
+    pub fn new(capacity: usize) -> Self {
+        Self { entries: ShardedLru::new(capacity), spare: Mutex::default() }
     }
 
-    /// Attributes that may still be believed at `now`.
-    pub fn get(&self, inode: InodeId, now: Moment) -> Option<Valid<Attr>> {
-        self.entries.with(&inode, |shard| {
-            let known = shard.get(&inode)?;
-            let remaining = known.until.since(now);
-            (!remaining.is_zero()).then(|| Valid { value: known.attr.clone(), remaining })
-        })
+    /// Attributes that are right.
+    pub fn get(&self, inode: InodeId) -> Option<Attr> {
+        self.entries
+            .with(&inode, |shard| shard.get(&inode).filter(|known| known.is_leased).map(|known| known.attr.clone()))
+    }
+
+    /// Whether this mount has a lease on the inode.
+    pub fn is_leased(&self, inode: InodeId) -> bool {
+        self.entries.with(&inode, |shard| shard.peek(&inode).is_some_and(|known| known.is_leased))
     }
 
     /// The newest attributes seen, however long ago.
@@ -52,33 +55,62 @@ impl AttrCache {
         self.entries.with(&inode, |shard| shard.peek(&inode).map(|known| known.attr.clone()))
     }
 
-    /// Enters what the metaserver answered to something asked at `asked`.
-    pub fn learn(&self, attr: &Attr, asked: Moment) -> Learned {
-        let until = asked.after(self.validity);
-        self.entries.with(&attr.inode, |shard| match shard.get_mut(&attr.inode) {
-            Some(known) if known.attr.changed_at > attr.changed_at => Learned::Outdated,
-            Some(known) => {
-                let until = known.until.max(until);
-                *known = Known { attr: attr.clone(), until };
-                Learned::Newest
+    /// Enters what the metaserver answered to something asked at `asked`. `leased`: it came with a lease. Without one they are
+    /// believed where this mount has one already.
+    pub fn learn(&self, attr: &Attr, leased: bool, asked: Asked, drops: &Drops) -> Learned {
+        let inode = attr.inode;
+        let (learned, gone) = self.entries.with(&inode, |shard| {
+            // Under the lock under which leases end.
+            let leased = leased && drops.is_current(inode, asked);
+            if let Some(known) = shard.get_mut(&inode) {
+                known.is_leased |= leased;
+                if known.attr.changed_at > attr.changed_at {
+                    return (Learned::Outdated, None);
+                }
+                known.attr = attr.clone();
+                return (Learned::Newest, None);
             }
-            None => {
-                shard.put(attr.inode, Known { attr: attr.clone(), until });
-                Learned::Newest
+            (Learned::Newest, shard.push(inode, Known { attr: attr.clone(), is_leased: leased }))
+        });
+        if let Some((gone, Known { is_leased: true, .. })) = gone {
+            self.spare.lock().push(gone);
+        }
+        learned
+    }
+
+    /// A later access time, which nobody else need be told of.
+    pub fn touched(&self, inode: InodeId, atime: Timestamp) {
+        self.entries.with(&inode, |shard| {
+            if let Some(known) = shard.peek_mut(&inode) {
+                known.attr.atime = known.attr.atime.max(atime);
             }
-        })
+        });
     }
 
     /// No longer to be believed, though still the newest seen.
     pub fn doubt(&self, inode: InodeId) {
         self.entries.with(&inode, |shard| {
             if let Some(known) = shard.peek_mut(&inode) {
-                known.until = Moment::default();
+                known.is_leased = false;
             }
         });
     }
 
-    pub fn clear(&self) {
-        self.entries.clear();
+    /// No longer to be believed, any of them. Answers which ones were.
+    pub fn doubt_all(&self) -> Vec<InodeId> {
+        let mut doubted = Vec::new();
+        self.entries.for_each_mut(|&inode, known| {
+            if std::mem::take(&mut known.is_leased) {
+                doubted.push(inode);
+            }
+        });
+        doubted
+    }
+
+    /// Inodes that are not remembered any more and have leases still, at most `most` of them.
+    pub fn take_spare(&self, most: usize) -> Vec<InodeId> {
+        let mut spare = self.spare.lock();
+        let rest = spare.len().saturating_sub(most);
+        spare.split_off(rest)
     }
 }

@@ -52,6 +52,13 @@ impl<K: Hash + Eq, V> ShardedLru<K, V> {
         self.with(key, |shard| shard.pop(key))
     }
 
+    /// Goes through all entries, without making any of them the most recently used.
+    pub fn for_each_mut(&self, mut f: impl FnMut(&K, &mut V)) {
+        for shard in &self.shards {
+            shard.lock().iter_mut().for_each(|(key, value)| f(key, value));
+        }
+    }
+
     /// Entries.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()

@@ -1,21 +1,13 @@
 //! Directory entries by parent and name, the absent ones included.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use cairn_proto::attr::Attr;
 use cairn_proto::ids::InodeId;
-use cairn_proto::meta::ChangedDir;
 use cairn_proto::name::Name;
 
-use super::Valid;
-use super::clock::Moment;
-use super::dirs::{DirCache, Unchanged};
+use super::drops::{Asked, Drops};
 use super::lru::ShardedLru;
-
-/// Counters that directories share. More of them make false alarms rarer; a false alarm costs one call.
-const EPOCHS: usize = 4096;
+use super::striped::Striped;
 
 /// There is room to remember one directory for so many names.
 const NAMES_PER_DIR: usize = 8;
@@ -31,104 +23,93 @@ pub enum Named {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirEpoch(u64);
 
-/// Names that were looked up, created, moved or removed, with the moment when that was asked for.
+/// One lease on a directory, from when it was granted to its end. No other has the same number.
+type Term = u64;
+
+/// Names that were looked up, created, moved or removed under leases on their directories.
 #[derive(Debug)]
 pub struct NameCache {
-    entries: ShardedLru<(InodeId, Name), (Named, Moment)>,
-    /// Where nobody else changes anything names stay right.
-    dirs: DirCache,
-    validity: Duration,
-    epochs: Box<[AtomicU64]>,
-    hasher: RandomState,
+    entries: ShardedLru<(InodeId, Name), (Named, Term)>,
+    /// The directories that this mount has leases on. What was entered under an earlier one does not count.
+    dirs: ShardedLru<InodeId, Term>,
+    terms: AtomicU64,
+    epochs: Striped,
 }
 
 impl NameCache {
-    pub fn new(capacity: usize, validity: Duration) -> Self {
-        let epochs = (0..EPOCHS).map(|_| AtomicU64::new(0)).collect();
-        let dirs = DirCache::new(capacity / NAMES_PER_DIR, validity);
-        Self { entries: ShardedLru::new(capacity), dirs, validity, epochs, hasher: RandomState::new() }
+    pub fn new(capacity: usize) -> Self {
+        let dirs = ShardedLru::new(capacity / NAMES_PER_DIR);
+        let entries = ShardedLru::new(capacity);
+        Self { entries, dirs, terms: AtomicU64::new(0), epochs: Striped::default() }
     }
 
-    pub fn get(&self, parent: InodeId, name: &Name, now: Moment) -> Option<Valid<Named>> {
-        let dir = self.dirs.get(parent, now);
-        let Some((named, asked)) = self.entries.get(&(parent, name.clone())) else {
-            let complete = dir.filter(|dir| dir.complete)?;
-            return Some(Valid { value: Named::Absent, remaining: complete.remaining });
-        };
-        let own = asked.after(self.validity).since(now);
-        let remaining = dir.filter(|dir| asked >= dir.since).map_or(own, |dir| own.max(dir.remaining));
-        (!remaining.is_zero()).then_some(Valid { value: named, remaining })
-    }
-
-    /// What is known of a directory that nobody else has changed.
-    pub fn dir(&self, inode: InodeId, now: Moment) -> Option<Unchanged> {
-        self.dirs.get(inode, now)
-    }
-
-    /// A directory that this mount has made.
-    pub fn made_dir(&self, attr: &Attr, asked: Moment, now: Moment) {
-        self.dirs.made(attr, asked, now);
-    }
-
-    /// A directory as an answer to what was asked at `asked` shows it.
-    pub fn saw_dir(&self, attr: &Attr, asked: Moment, now: Moment) {
-        self.dirs.saw(attr, asked, now);
-    }
-
-    /// A directory of which this mount has changed names; these have been entered by [`Self::changed`].
-    pub fn changed_dir(&self, dir: &ChangedDir, asked: Moment) {
-        self.dirs.changed(dir, asked);
+    pub fn get(&self, parent: InodeId, name: &Name) -> Option<Named> {
+        let term = self.dirs.get(&parent)?;
+        let (named, of) = self.entries.get(&(parent, name.clone()))?;
+        (of == term).then_some(named)
     }
 
     /// To be taken before a directory is asked about. What comes back describes the directory only while its epoch is the
     /// same: a mutation of this mount may have overtaken the answer.
     pub fn epoch(&self, parent: InodeId) -> DirEpoch {
-        DirEpoch(self.counter(parent).load(Ordering::Acquire))
+        DirEpoch(self.epochs.of(parent).load(Ordering::Acquire))
+    }
+
+    /// This mount has a lease on a directory, by the answer to something asked at `asked`.
+    pub fn leased(&self, dir: InodeId, asked: Asked, drops: &Drops) {
+        self.dirs.with(&dir, |dirs| {
+            // Under the lock under which leases end.
+            if drops.is_current(dir, asked) && !dirs.contains(&dir) {
+                dirs.put(dir, self.terms.fetch_add(1, Ordering::Relaxed));
+            }
+        });
+    }
+
+    /// Whether this mount has a lease on a directory.
+    pub fn is_leased(&self, dir: InodeId) -> bool {
+        self.dirs.with(&dir, |dirs| dirs.contains(&dir))
     }
 
     /// Enters the answer to a lookup that was asked at `asked`, when the directory was at `epoch`.
-    pub fn learn(&self, parent: InodeId, name: Name, named: Named, asked: Moment, epoch: DirEpoch) {
+    pub fn learn(&self, parent: InodeId, name: Name, named: Named, asked: Asked, epoch: DirEpoch, drops: &Drops) {
         if self.epoch(parent) == epoch {
-            self.enter(parent, name, named, asked);
+            self.enter(parent, name, named, asked, drops);
         }
     }
 
     /// Enters what a mutation of this mount, sent at `asked`, has made of a name.
-    pub fn changed(&self, parent: InodeId, name: Name, named: Named, asked: Moment) {
-        self.counter(parent).fetch_add(1, Ordering::AcqRel);
-        self.enter(parent, name, named, asked);
+    pub fn changed(&self, parent: InodeId, name: Name, named: Named, asked: Asked, drops: &Drops) {
+        self.epochs.of(parent).fetch_add(1, Ordering::AcqRel);
+        self.enter(parent, name, named, asked, drops);
     }
 
     /// Nothing is known of a name any more: a mutation of it failed, or its outcome is unknown.
     pub fn forget(&self, parent: InodeId, name: &Name) {
-        self.counter(parent).fetch_add(1, Ordering::AcqRel);
+        self.epochs.of(parent).fetch_add(1, Ordering::AcqRel);
         self.entries.remove(&(parent, name.clone()));
-        self.dirs.forget(parent);
     }
 
-    /// Others are about to change the directory: what is not known to be there may be soon.
+    /// The lease on a directory ends.
     pub fn forget_dir(&self, dir: InodeId) {
-        self.dirs.forget(dir);
+        self.dirs.remove(&dir);
     }
 
     pub fn clear(&self) {
-        for counter in &self.epochs {
+        for counter in self.epochs.all() {
             counter.fetch_add(1, Ordering::AcqRel);
         }
-        self.entries.clear();
         self.dirs.clear();
+        self.entries.clear();
     }
 
-    fn enter(&self, parent: InodeId, name: Name, named: Named, asked: Moment) {
-        let gone = self.entries.push((parent, name.clone()), (named, asked));
-        if let Some(((other, gone), _)) = gone
-            && (other, &gone) != (parent, &name)
-        {
-            self.dirs.lost_a_name(other);
+    fn enter(&self, parent: InodeId, name: Name, named: Named, asked: Asked, drops: &Drops) {
+        let term = self.dirs.with(&parent, |dirs| {
+            let term = dirs.get(&parent).copied();
+            term.filter(|_| drops.is_current(parent, asked))
+        });
+        match term {
+            Some(term) => self.entries.put((parent, name), (named, term)),
+            None => drop(self.entries.remove(&(parent, name))),
         }
-    }
-
-    fn counter(&self, parent: InodeId) -> &AtomicU64 {
-        &self.epochs[self.hasher.hash_one(parent) as usize & (EPOCHS - 1)]
     }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::ChunkLocation;
-use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId};
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId, SessionId};
 use cairn_proto::meta::{BadReplica, ChunkExtent};
 use cairn_proto::time::Timestamp;
 
@@ -12,6 +12,14 @@ use crate::io::{MetaError, MetaIo};
 
 #[async_trait]
 impl MetaIo for Delegations {
+    async fn may_send(&self) {
+        self.meta.may_send().await;
+    }
+
+    fn writer(&self) -> SessionId {
+        self.meta.writer()
+    }
+
     async fn locate(&self, inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<ChunkLocation>, MetaError> {
         self.settle(&[inode]).await?;
         MetaIo::locate(&*self.meta, inode, first, count).await

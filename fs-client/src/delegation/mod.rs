@@ -24,7 +24,6 @@ mod wishes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -68,12 +67,19 @@ pub trait Above: Send + Sync {
     fn answered(&self, mutation: &Mutation, reply: &MutationReply);
     /// Whether something was written to a new file, which so needs a chunk.
     fn wants_chunk(&self, file: InodeId) -> bool;
-    /// Others are about to look at these files: what programs have written and closed must be where they find it.
-    async fn write_out(&self, files: HashSet<InodeId>);
-    /// A directory is about to be returned, and others may change it from then on.
-    fn returned(&self, dir: InodeId);
-    /// What was done here and not sent is lost, and nothing that is remembered is to be believed.
-    fn lost(&self);
+    /// A directory is about to be returned, and others may look at it and what it names, and change that, from then on: what programs have
+    /// written must be where they find it.
+    async fn returned(&self, dir: InodeId, named: Vec<InodeId>);
+    /// The leases on these inodes end.
+    async fn drop_leases(&self, inodes: Vec<InodeId>);
+    /// Others want to see what was written to a file.
+    async fn downgrade(&self, inode: InodeId);
+    /// The metaserver knows of no leases, and waits to be told which ones this mount wants to keep.
+    async fn metaserver_restarted(&self);
+    /// Nothing that is remembered is to be believed; what was written stands.
+    async fn distrust(&self);
+    /// The session is gone, and with it all that was granted in it. What was not sent is lost.
+    async fn lost(&self);
 }
 
 /// The delegations of one mount. See the module.
@@ -100,6 +106,8 @@ struct Inner {
     wishes: Wishes,
     /// The session that the delegations are with.
     session: Option<SessionId>,
+    /// The session whose events are followed.
+    followed: Option<SessionId>,
 }
 
 /// While it lives, nothing is done here to what the metaserver is being asked to change.
@@ -157,18 +165,23 @@ impl Delegations {
 
     /// What a name leads to, where this mount knows by itself.
     pub fn find(&self, parent: InodeId, name: &Name) -> Option<Found> {
-        if self.is_active() { self.inner.lock().table.find(parent, name) } else { None }
+        self.usable()?.table.find(parent, name)
     }
 
     /// The attributes of an inode, where this mount answers for them.
     pub fn attr(&self, inode: InodeId) -> Option<Attr> {
-        if self.is_active() { self.inner.lock().table.attr(inode).cloned() } else { None }
+        self.usable()?.table.attr(inode).cloned()
+    }
+
+    /// Whether nobody else looks at a file, or changes it, without a recall of the directory that it is in.
+    pub fn is_ours(&self, file: InodeId) -> bool {
+        self.usable().is_some_and(|inner| inner.table.is_alone_with(file))
     }
 
     /// Whether a file is one that this mount has made, of which the metaserver knows no byte, and that nobody else can look at without a
     /// recall.
     pub fn is_fresh(&self, file: InodeId) -> bool {
-        self.is_active() && self.inner.lock().table.is_fresh(file)
+        self.usable().is_some_and(|inner| inner.table.is_fresh(file))
     }
 
     /// `open(O_CREAT)`, `mkdir`, `mknod`, `symlink`. Here and below, `None`: the metaserver has to be asked.
@@ -261,7 +274,18 @@ impl Delegations {
         Some(attr)
     }
 
+    /// Changes that the metaserver has not answered.
+    pub fn unsent(&self) -> usize {
+        if self.is_active() { self.inner.lock().journal.len() } else { 0 }
+    }
+
+    /// For deciding something here: while it is sure that nobody else may.
     fn usable(&self) -> Option<parking_lot::MutexGuard<'_, Inner>> {
+        self.held().filter(|inner| inner.session.is_none_or(|session| self.meta.term().is_alive(session)))
+    }
+
+    /// For noting what has become of what is held here.
+    fn held(&self) -> Option<parking_lot::MutexGuard<'_, Inner>> {
         self.is_active().then(|| self.inner.lock())
     }
 
@@ -272,6 +296,11 @@ impl Delegations {
         if len >= send::BATCH {
             self.urgent.notify_one();
         }
+    }
+
+    /// Whether all that is in a directory is known here.
+    pub fn holds(&self, dir: InodeId) -> bool {
+        self.usable().is_some_and(|inner| inner.table.is_held(dir))
     }
 
     /// To be called before the metaserver is asked about `inodes`: it knows then what was done to them here.
@@ -290,7 +319,7 @@ impl Delegations {
 
     /// As [`Self::settle`], of a file that a program wants to be durable.
     pub async fn settle_durably(&self, file: InodeId) -> Result<(), MetaError> {
-        if let Some(mut inner) = self.usable()
+        if let Some(mut inner) = self.held()
             && inner.journal.is_pending(file)
         {
             inner.table.waited_for(file);
@@ -318,14 +347,14 @@ impl Delegations {
 
     /// The metaserver has made `name` lead to `attr`, at the wish of this mount.
     pub fn entered(&self, parent: InodeId, name: &Name, attr: &Attr) {
-        if let Some(mut inner) = self.usable() {
+        if let Some(mut inner) = self.held() {
             inner.table.enter(parent, name.clone(), attr);
         }
     }
 
     /// The metaserver has removed `name`, at the wish of this mount.
     pub fn left(&self, parent: InodeId, name: &Name) {
-        if let Some(mut inner) = self.usable()
+        if let Some(mut inner) = self.held()
             && let Some(child) = inner.table.leave(parent, name)
         {
             inner.table.forget_node(child.inode);
@@ -334,14 +363,14 @@ impl Delegations {
 
     /// A directory is gone.
     pub fn buried(&self, dir: InodeId) {
-        if let Some(mut inner) = self.usable() {
+        if let Some(mut inner) = self.held() {
             inner.table.remove(dir);
         }
     }
 
     /// Attributes that the metaserver has answered.
     pub fn learn(&self, attr: &Attr) {
-        if let Some(mut inner) = self.usable() {
+        if let Some(mut inner) = self.held() {
             let pending = inner.journal.is_pending(attr.inode);
             inner.table.learn(attr, pending);
         }
@@ -349,7 +378,7 @@ impl Delegations {
 
     /// Reading `inode` has changed its access time.
     pub fn touched(&self, inode: InodeId, atime: Timestamp) {
-        if let Some(mut inner) = self.usable()
+        if let Some(mut inner) = self.held()
             && let Some(attr) = inner.table.attr_mut(inode)
         {
             attr.atime = attr.atime.max(atime);
@@ -358,7 +387,7 @@ impl Delegations {
 
     /// Nobody knows what came of a change to `dir`: it is returned, and asked about from then on.
     pub fn doubt(&self, dir: InodeId) {
-        if self.usable().is_some_and(|inner| inner.table.knows(dir)) {
+        if self.held().is_some_and(|inner| inner.table.knows(dir)) {
             self.give_back_in_background(vec![dir]);
         }
     }

@@ -22,7 +22,7 @@ impl Delegations {
 
     /// A file had to be opened at the metaserver. Where others in its directory were, too, the chunks of all of them are looked up.
     pub fn opened_there(&self, inode: InodeId) {
-        let lacking = self.usable().map(|mut inner| inner.table.opened_there(inode)).unwrap_or_default();
+        let lacking = self.held().map(|mut inner| inner.table.opened_there(inode)).unwrap_or_default();
         if !lacking.is_empty()
             && let Some(me) = self.me.upgrade()
         {

@@ -1,24 +1,23 @@
 //! Events of the session, and returning what others want.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_proto::ids::InodeId;
 use cairn_proto::meta::Event;
 
 use super::Delegations;
-use crate::meta::MetaError;
+use crate::meta::{MetaError, Standing};
 
-/// What was written must be where others find it before a directory is returned; where chunkservers do not take it within this, it
-/// follows later.
-const WRITE_OUT: Duration = Duration::from_secs(10);
 /// After a failure.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Delegations {
-    pub(super) async fn follow_events(&self) {
+    pub(super) async fn follow_events(self: &Arc<Self>) {
         let mut seen = 0;
+        let mut was: Option<Standing> = None;
         loop {
-            let (session, events) = match self.meta.events(seen).await {
+            let (standing, events) = match self.meta.events(was, seen).await {
                 Ok(answer) => answer,
                 Err(MetaError::Stopping) => return,
                 Err(error) => {
@@ -28,37 +27,62 @@ impl Delegations {
                 }
             };
             seen = events.seen;
-            self.is_with(session);
-            let recalled: Vec<InodeId> = events.events.iter().filter_map(recalled).collect();
-            if !recalled.is_empty() {
-                self.give_back(recalled).await;
+            self.follow(standing.session);
+            // In a session from before its restart the metaserver waits to be told what is still wanted.
+            let has_restarted = was
+                .replace(standing)
+                .is_some_and(|was| was.session == standing.session && was.incarnation != standing.incarnation);
+            if has_restarted && let Some(above) = self.above() {
+                above.metaserver_restarted().await;
             }
-            if events.events.contains(&Event::Flush)
-                && let Err(error) = self.flush().await
-            {
-                tracing::debug!(%error, "not everything was sent");
-            }
+            self.act_upon(events.events);
         }
     }
 
-    /// Sends what was done, has written out what was written, and returns the directories.
+    /// Each by itself, as some take longer than others.
+    fn act_upon(self: &Arc<Self>, events: Vec<(u64, Event)>) {
+        for (number, event) in events {
+            let me = self.clone();
+            tokio::spawn(async move {
+                me.act(event).await;
+                me.acted(vec![number]).await;
+            });
+        }
+    }
+
+    async fn act(&self, event: Event) {
+        let above = self.above();
+        match (event, above) {
+            (Event::Flush, _) => {
+                if let Err(error) = self.flush().await {
+                    tracing::debug!(%error, "not everything was sent");
+                }
+            }
+            (Event::Recall { inode }, _) => self.give_back(vec![inode]).await,
+            (Event::Drop { inodes }, Some(above)) => above.drop_leases(inodes).await,
+            (Event::Downgrade { inode }, Some(above)) => above.downgrade(inode).await,
+            (Event::Drop { .. } | Event::Downgrade { .. }, None) => {}
+        }
+    }
+
+    async fn acted(&self, events: Vec<u64>) {
+        if let Err(error) = self.meta.acted(events).await {
+            // The session is gone, and whoever waited for this does not any more.
+            tracing::debug!(%error, "the metaserver was not told that it was obeyed");
+        }
+    }
+
+    /// Has the directories' leases end, with all that was written in them, sends what was done, and returns them.
     pub(super) async fn give_back(&self, dirs: Vec<InodeId>) {
-        let files = {
+        {
             let mut inner = self.inner.lock();
             dirs.iter().for_each(|&dir| inner.table.begin_leaving(dir));
-            inner.table.files_in(&dirs)
-        };
-        self.register_opens(&dirs).await;
-        if let Some(above) = self.above()
-            && tokio::time::timeout(WRITE_OUT, above.write_out(files)).await.is_err()
-        {
-            tracing::warn!(
-                "a directory is returned before everything that was written in it has reached the chunkservers"
-            );
         }
+        self.register_opens(&dirs).await;
         for dir in dirs {
+            let named = self.inner.lock().table.named_in(dir);
             if let Some(above) = self.above() {
-                above.returned(dir);
+                above.returned(dir, named).await;
             }
             if let Err(error) = self.return_one(dir).await {
                 // Whoever wants it has it recalled again.
@@ -78,12 +102,5 @@ impl Delegations {
         if let Some(me) = self.me.upgrade() {
             tokio::spawn(async move { me.give_back(dirs).await });
         }
-    }
-}
-
-fn recalled(event: &Event) -> Option<InodeId> {
-    match event {
-        Event::Recall { inode } => Some(*inode),
-        Event::Flush => None,
     }
 }

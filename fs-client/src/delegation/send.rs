@@ -40,7 +40,10 @@ impl Delegations {
                 Ok(()) => {}
                 Err(MetaError::Stopping) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "changes of the last moments were not sent; trying again");
+                    // A metaserver that is away was announced already.
+                    if !matches!(error, MetaError::TimedOut { .. }) {
+                        tracing::warn!(%error, "changes of the last moments were not sent; trying again");
+                    }
                     tokio::time::sleep(PAUSE).await;
                     self.due.notify_one();
                 }
@@ -139,17 +142,34 @@ impl Delegations {
         let dirs = self.inner.lock().table.dirs();
         self.give_back_in_background(dirs);
         if let Some(above) = self.above() {
-            above.lost();
+            // Not here: what was written is sent along with it, which waits for what is being sent now.
+            tokio::spawn(async move { above.distrust().await });
         }
     }
 
     /// The metaserver answers in `session`. Answers false where the delegations were with another one, and are lost.
     pub(super) fn is_with(&self, session: SessionId) -> bool {
-        let is_ours = self.inner.lock().session.is_none_or(|ours| ours == session);
+        let is_ours = {
+            let mut inner = self.inner.lock();
+            let is_ours = inner.session.is_none_or(|ours| ours == session);
+            if !is_ours {
+                // The loss is not to be noticed once more by what is granted in the new session.
+                inner.followed = Some(session);
+            }
+            is_ours
+        };
         if !is_ours {
             self.lose();
         }
         is_ours
+    }
+
+    /// As [`Self::is_with`], also where nothing is delegated.
+    pub(super) fn follow(&self, session: SessionId) {
+        let before = self.inner.lock().followed.replace(session);
+        if before.is_some_and(|before| before != session) {
+            self.lose();
+        }
     }
 
     /// The metaserver has given the session up, and the delegations with it.
@@ -167,7 +187,8 @@ impl Delegations {
             );
         }
         if let Some(above) = self.above() {
-            above.lost();
+            // What was granted in that session is not believed in another, whether this has been heard of or not.
+            tokio::spawn(async move { above.lost().await });
         }
     }
 }

@@ -7,12 +7,12 @@
 //! Nothing in here waits, asks or sends: see [`super::rules`] for what operations do to it, [`super::journal`] for how they are
 //! sent.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::chunk::{CHUNK_SIZE, ChunkLocation};
 use cairn_proto::ids::{InodeId, LogIndex};
-use cairn_proto::meta::{Delegation, DirEntry, Opened};
+use cairn_proto::meta::{Delegation, DirEntry, Lease, Opened};
 use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
 
@@ -225,6 +225,12 @@ impl Table {
         self.nodes.get(&file).is_some_and(|node| node.fresh && node.attr.nlink == 1 && self.is_held(node.home))
     }
 
+    /// Whether a file is in a directory that is held, and has no other name.
+    pub fn is_alone_with(&self, file: InodeId) -> bool {
+        let is_alone = |node: &Node| node.home != file && node.attr.nlink == 1 && self.is_held(node.home);
+        !self.asking.contains_key(&file) && self.nodes.get(&file).is_some_and(is_alone)
+    }
+
     /// A program waits for a new file to be durable. It, or others like it, will wait for the next ones in that directory, too: those
     /// are sent while they are written.
     pub fn waited_for(&mut self, file: InodeId) {
@@ -368,6 +374,8 @@ impl Table {
             attr: attr.clone(),
             policy,
             chunks: chunk.iter().map(|chunk| (**chunk).clone()).collect(),
+            lease: Lease::None,
+            contended: false,
         })
     }
 
@@ -397,11 +405,10 @@ impl Table {
         }
     }
 
-    /// The files in these directories that this mount answers for.
-    pub fn files_in(&self, dirs: &[InodeId]) -> HashSet<InodeId> {
-        let children = dirs.iter().filter_map(|dir| self.dirs.get(dir)).flat_map(|dir| dir.names.values());
-        let is_ours = |child: &&Child| child.kind == FileKind::File && self.nodes.contains_key(&child.inode);
-        children.filter(is_ours).map(|child| child.inode).collect()
+    /// What a directory names.
+    pub fn named_in(&self, dir: InodeId) -> Vec<InodeId> {
+        let children = self.dirs.get(&dir).into_iter().flat_map(|dir| dir.names.values());
+        children.map(|child| child.inode).collect()
     }
 
     /// All delegated directories.

@@ -80,7 +80,7 @@ impl Delegations {
             }
         }
         // Operations of this mount that were under way may have changed it since.
-        let attr = self.meta.get_attr(dir).await?;
+        let attr = self.meta.get_attr(dir).await?.value;
         Ok(self.inner.lock().table.loaded(Delegation { attr, ..delegation }))
     }
 

@@ -5,7 +5,7 @@ use cairn_proto::error::FsError;
 use cairn_proto::ids::{DirCookie, InodeId, LogIndex};
 use cairn_proto::meta::{Delegation, DirEntry, Mutation, NewNode, RenameMode};
 use cairn_proto::name::Name;
-use cairn_proto::policy::{Durability, Policy};
+use cairn_proto::policy::{Durability, PlacementId, Policy};
 use cairn_proto::time::Timestamp;
 
 use super::journal::Journal;
@@ -14,7 +14,7 @@ use crate::meta::NewEntry;
 
 const DIR: InodeId = InodeId(10);
 const OTHER: InodeId = InodeId(11);
-const POLICY: Policy = Policy { copies: 2, durability: Durability::Fsync };
+const POLICY: Policy = Policy { copies: 2, durability: Durability::Fsync, placement: PlacementId::ANYWHERE };
 
 fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).unwrap()
@@ -59,7 +59,7 @@ fn held() -> Table {
 
 fn listed(text: &str, attr: Attr) -> DirEntry {
     let Attr { inode, kind, .. } = attr;
-    DirEntry { name: name(text), inode, kind, cookie: DirCookie(1), attr: Some(attr) }
+    DirEntry { name: name(text), inode, kind, cookie: DirCookie(1), attr: Some(attr), leased: false }
 }
 
 fn new(parent: InodeId, text: &str, node: NewNode) -> NewEntry {

@@ -1,17 +1,19 @@
 //! How results become fuser's replies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_proto::lock::Lock;
 use cairn_proto::meta::FsStat;
 use fuser::{
-    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyLock,
-    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
+use parking_lot::Mutex;
 
 use super::convert;
-use crate::vfs::{DirHandle, Looked, Lookup, Opening};
+use crate::vfs::{self, DirHandle, Looked, Lookup, Opening};
 
 /// Inode numbers are never reused, so there is but one generation of each.
 pub(super) const GENERATION: Generation = Generation(0);
@@ -27,6 +29,18 @@ pub(super) trait Answer: Send + 'static {
 
     fn send(self, value: Self::Value);
     fn fail(self, errno: Errno);
+
+    /// What has to be closed again where nobody gets to know of it.
+    fn opened(_value: &Self::Value) -> Option<Handle> {
+        None
+    }
+}
+
+/// Something open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handle {
+    File(vfs::FileHandle),
+    Directory(DirHandle),
 }
 
 impl Answer for ReplyEmpty {
@@ -136,6 +150,13 @@ impl Answer for ReplyOpen {
     fn fail(self, errno: Errno) {
         self.error(errno);
     }
+
+    fn opened(opened: &Opened) -> Option<Handle> {
+        Some(match opened {
+            Opened::File(opening) => Handle::File(opening.handle),
+            Opened::Directory(handle) => Handle::Directory(*handle),
+        })
+    }
 }
 
 impl Answer for ReplyCreate {
@@ -150,6 +171,10 @@ impl Answer for ReplyCreate {
 
     fn fail(self, errno: Errno) {
         self.error(errno);
+    }
+
+    fn opened((_, opening): &Self::Value) -> Option<Handle> {
+        Some(Handle::File(opening.handle))
     }
 }
 
@@ -203,6 +228,69 @@ impl Answer for ReplyXattr {
             room if value.len() > room => self.error(Errno::ERANGE),
             _ => self.data(&value),
         }
+    }
+
+    fn fail(self, errno: Errno) {
+        self.error(errno);
+    }
+}
+
+/// A listing, which is filled while the directory is read. Clones are the same.
+#[derive(Debug)]
+pub(super) struct Listing<R> {
+    reply: Arc<Mutex<Option<R>>>,
+}
+
+impl<R> Listing<R> {
+    pub fn new(reply: R) -> Self {
+        Self { reply: Arc::new(Mutex::new(Some(reply))) }
+    }
+
+    /// Adds an entry; answers whether there is no room for it, or nobody waits for it any more.
+    pub fn add(&self, add: impl FnOnce(&mut R) -> bool) -> bool {
+        self.reply.lock().as_mut().is_none_or(add)
+    }
+
+    fn take(&self) -> Option<R> {
+        self.reply.lock().take()
+    }
+}
+
+impl<R> Clone for Listing<R> {
+    fn clone(&self) -> Self {
+        Self { reply: self.reply.clone() }
+    }
+}
+
+impl Answer for Listing<ReplyDirectory> {
+    type Value = ();
+
+    fn send(self, (): ()) {
+        self.take().into_iter().for_each(ReplyDirectory::ok);
+    }
+
+    fn fail(self, errno: Errno) {
+        self.take().into_iter().for_each(|reply| reply.error(errno));
+    }
+}
+
+impl Answer for Listing<ReplyDirectoryPlus> {
+    type Value = ();
+
+    fn send(self, (): ()) {
+        self.take().into_iter().for_each(ReplyDirectoryPlus::ok);
+    }
+
+    fn fail(self, errno: Errno) {
+        self.take().into_iter().for_each(|reply| reply.error(errno));
+    }
+}
+
+impl Answer for ReplyIoctl {
+    type Value = ();
+
+    fn send(self, (): ()) {
+        self.ioctl(0, &[]);
     }
 
     fn fail(self, errno: Errno) {

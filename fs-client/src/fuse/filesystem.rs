@@ -16,10 +16,12 @@ use fuser::{
     ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, RequestId,
     TimeOrNow, WriteFlags,
 };
+use tokio_util::sync::CancellationToken;
 
-use super::answer::{Opened, Xattr};
+use super::answer::{Listing, Opened, Xattr};
 use super::convert::{self, caller, inode};
-use super::{FuseShim, errno, init, sync};
+use super::waiting::{Call, Left};
+use super::{FuseShim, call, init, sync};
 use crate::vfs::{self, DirHandle, Listed, Lookup, NewInode, VfsError, Whence, WriteHow};
 
 fn file(handle: FileHandle) -> vfs::FileHandle {
@@ -31,18 +33,18 @@ impl Filesystem for FuseShim {
         init::negotiate(config)
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (vfs, name) = (self.vfs(), name.to_owned());
-        self.serve("lookup", reply, async move { vfs.lookup(inode(parent), &name).await });
+        self.ask(request, "lookup", reply, async move { vfs.lookup(inode(parent), &name).await });
     }
 
     fn forget(&self, _request: &Request, _ino: INodeNo, _lookups: u64) {
         // Nothing is kept for the kernel's sake.
     }
 
-    fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         let vfs = self.vfs();
-        self.serve("getattr", reply, async move { vfs.getattr(inode(ino)).await });
+        self.ask(request, "getattr", reply, async move { vfs.getattr_or_last_known(inode(ino)).await });
     }
 
     fn setattr(
@@ -75,12 +77,12 @@ impl Filesystem for FuseShim {
         // A `chown` that names neither owner nor group clears these bits all the same, and comes without any field.
         set.kill_suid_sgid = set == SetAttr::default();
         let (vfs, caller) = (self.vfs(), caller(request));
-        self.serve("setattr", reply, async move { vfs.setattr(caller, inode(ino), set).await });
+        self.change(request, "setattr", reply, async move { vfs.setattr(caller, inode(ino), set).await });
     }
 
-    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         let vfs = self.vfs();
-        self.serve("readlink", reply, async move { Ok(Bytes::from(vfs.readlink(inode(ino)).await?)) });
+        self.ask(request, "readlink", reply, async move { Ok(Bytes::from(vfs.readlink(inode(ino)).await?)) });
     }
 
     fn mknod(
@@ -94,7 +96,7 @@ impl Filesystem for FuseShim {
         reply: ReplyEntry,
     ) {
         let (vfs, caller, name) = (self.vfs(), caller(request), name.to_owned());
-        self.serve("mknod", reply, async move {
+        self.serve(request, "mknod", reply, async move {
             let new = NewInode { node: convert::node(mode, rdev)?, mode, umask };
             vfs.make(caller, inode(parent), &name, new).await.map(Lookup::Found)
         });
@@ -103,30 +105,32 @@ impl Filesystem for FuseShim {
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         let (vfs, caller, name) = (self.vfs(), caller(request), name.to_owned());
         let new = NewInode { node: NewNode::Directory, mode, umask };
-        self.serve("mkdir", reply, async move { vfs.make(caller, inode(parent), &name, new).await.map(Lookup::Found) });
+        self.serve(request, "mkdir", reply, async move {
+            vfs.make(caller, inode(parent), &name, new).await.map(Lookup::Found)
+        });
     }
 
-    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (vfs, name) = (self.vfs(), name.to_owned());
-        self.serve("unlink", reply, async move { vfs.unlink(inode(parent), &name).await });
+        self.change(request, "unlink", reply, async move { vfs.unlink(inode(parent), &name).await });
     }
 
-    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (vfs, name) = (self.vfs(), name.to_owned());
-        self.serve("rmdir", reply, async move { vfs.rmdir(inode(parent), &name).await });
+        self.change(request, "rmdir", reply, async move { vfs.rmdir(inode(parent), &name).await });
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let (vfs, caller, name) = (self.vfs(), caller(request), name.to_owned());
         let target = target.as_os_str().as_bytes().to_vec();
-        self.serve("symlink", reply, async move {
+        self.serve(request, "symlink", reply, async move {
             vfs.symlink(caller, inode(parent), &name, target).await.map(Lookup::Found)
         });
     }
 
     fn rename(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         new_parent: INodeNo,
@@ -135,24 +139,24 @@ impl Filesystem for FuseShim {
         reply: ReplyEmpty,
     ) {
         let (vfs, name, new_name) = (self.vfs(), name.to_owned(), new_name.to_owned());
-        self.serve("rename", reply, async move {
+        self.change(request, "rename", reply, async move {
             let mode = convert::rename_mode(flags)?;
             vfs.rename((inode(parent), &name), (inode(new_parent), &new_name), mode).await
         });
     }
 
-    fn link(&self, _request: &Request, ino: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
+    fn link(&self, request: &Request, ino: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
         let (vfs, name) = (self.vfs(), new_name.to_owned());
-        self.serve(
-            "link",
-            reply,
-            async move { vfs.link(inode(ino), inode(new_parent), &name).await.map(Lookup::Found) },
-        );
+        self.serve(request, "link", reply, async move {
+            vfs.link(inode(ino), inode(new_parent), &name).await.map(Lookup::Found)
+        });
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (vfs, caller) = (self.vfs(), caller(request));
-        self.serve("open", reply, async move { vfs.open(caller, inode(ino), flags.0).await.map(Opened::File) });
+        let left = if flags.0 & libc::O_TRUNC != 0 { Left::GoesOnIfKilled } else { Left::GoesOn };
+        let work = async move { vfs.open(caller, inode(ino), flags.0).await.map(Opened::File) };
+        self.start(call(request, "open", left), None, None, reply, Box::pin(work));
     }
 
     fn create(
@@ -167,12 +171,12 @@ impl Filesystem for FuseShim {
     ) {
         let (vfs, caller, name) = (self.vfs(), caller(request), name.to_owned());
         let new = NewInode { node: NewNode::File, mode, umask };
-        self.serve("create", reply, async move { vfs.create(caller, inode(parent), &name, new, flags).await });
+        self.serve(request, "create", reply, async move { vfs.create(caller, inode(parent), &name, new, flags).await });
     }
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         _ino: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -182,12 +186,12 @@ impl Filesystem for FuseShim {
         reply: ReplyData,
     ) {
         let vfs = self.vfs();
-        self.serve("read", reply, async move { vfs.read(file(handle), offset, size).await });
+        self.ask(request, "read", reply, async move { vfs.read(file(handle), offset, size).await });
     }
 
     fn write(
         &self,
-        _request: &Request,
+        request: &Request,
         _ino: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -202,20 +206,32 @@ impl Filesystem for FuseShim {
         let how = WriteHow {
             append: flags.0 & libc::O_APPEND != 0 && !from_pages,
             kill_suid_sgid: write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID),
+            from_pages,
         };
-        let (vfs, data) = (self.vfs(), Bytes::copy_from_slice(data));
-        let len = data.len() as u32;
-        self.serve("write", reply, async move { vfs.write(file(handle), offset, data, how).await.map(|()| len) });
+        let (vfs, data, given_up) = (self.vfs(), Bytes::copy_from_slice(data), CancellationToken::new());
+        let asker = given_up.clone();
+        let work = async move {
+            let len = data.len() as u32;
+            // Bytes that are not in the buffer when the program is told `EINTR` never will be: it may write there again.
+            let taken = asker.run_until_cancelled(vfs.take_in(file(handle), offset, data, how)).await;
+            taken.unwrap_or(Err(VfsError::Interrupted))?;
+            vfs.write_through(file(handle)).await.map(|()| len)
+        };
+        self.start(call(request, "write", Left::GoesOn), None, Some(given_up), reply, Box::pin(work));
     }
 
-    fn flush(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(&self, request: &Request, _ino: INodeNo, handle: FileHandle, owner: LockOwner, reply: ReplyEmpty) {
         let vfs = self.vfs();
-        self.serve("flush", reply, async move { vfs.flush(file(handle), lock::LockOwner(owner.0)).await });
+        let call = Call { at_exit: true, ..call(request, "flush", Left::GoesOn) };
+        let given_up = CancellationToken::new();
+        let asker = given_up.clone();
+        let work = async move { vfs.flush(file(handle), lock::LockOwner(owner.0), &asker).await };
+        self.start(call, None, Some(given_up), reply, Box::pin(work));
     }
 
     fn getlk(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _handle: FileHandle,
         owner: LockOwner,
@@ -227,7 +243,7 @@ impl Filesystem for FuseShim {
         reply: ReplyLock,
     ) {
         let (vfs, of) = (self.vfs(), convert::locks_of(ino, owner, flock));
-        self.serve("getlk", reply, async move {
+        self.ask(request, "getlk", reply, async move {
             match convert::lock(of, start, end, typ, pid)? {
                 Some(lock) => vfs.test_lock(lock).await,
                 None => Err(VfsError::Invalid("kind of lock")),
@@ -250,14 +266,25 @@ impl Filesystem for FuseShim {
         reply: ReplyEmpty,
     ) {
         let (vfs, of) = (self.vfs(), convert::locks_of(ino, owner, flock));
-        let request = sleep.then(|| self.interrupts.register(request.unique()));
-        self.serve("setlk", reply, async move {
-            match (convert::lock(of, start, end, typ, pid)?, request) {
-                (None, _) => vfs.unlock(of, convert::lock_range(start, end)).await,
-                (Some(lock), None) => vfs.set_lock(file(handle), lock).await,
-                (Some(lock), Some(request)) => vfs.wait_for_lock(file(handle), lock, request.interrupted.clone()).await,
+        // A wait for a lock ends by any signal, and at once.
+        let registered = sleep.then(|| self.interrupts.register(request.unique()));
+        let interrupted = registered.as_ref().map(|registered| registered.interrupted.clone());
+        let given_up = CancellationToken::new();
+        let asker = given_up.clone();
+        let work = async move {
+            let Some(lock) = convert::lock(of, start, end, typ, pid)? else {
+                return vfs.unlock(of, convert::lock_range(start, end)).await;
+            };
+            let set = match interrupted {
+                Some(interrupted) => vfs.wait_for_lock(file(handle), lock, interrupted).await,
+                None => vfs.set_lock(file(handle), lock, &asker).await,
+            };
+            match set {
+                Ok(()) if asker.is_cancelled() => vfs.unlock(of, lock.range).await,
+                set => set,
             }
-        });
+        };
+        self.start(call(request, "setlk", Left::GoesOn), registered, Some(given_up), reply, Box::pin(work));
     }
 
     fn interrupt(&self, _request: &Request, id: RequestId) {
@@ -266,7 +293,7 @@ impl Filesystem for FuseShim {
 
     fn release(
         &self,
-        _request: &Request,
+        request: &Request,
         _ino: INodeNo,
         handle: FileHandle,
         _flags: OpenFlags,
@@ -275,51 +302,48 @@ impl Filesystem for FuseShim {
         reply: ReplyEmpty,
     ) {
         let vfs = self.vfs();
-        self.serve("release", reply, async move {
+        self.serve(request, "release", reply, async move {
             vfs.release(file(handle)).await;
             Ok(())
         });
     }
 
-    fn fsync(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, datasync: bool, reply: ReplyEmpty) {
+    fn fsync(&self, request: &Request, _ino: INodeNo, handle: FileHandle, datasync: bool, reply: ReplyEmpty) {
         let vfs = self.vfs();
-        self.serve("fsync", reply, async move { vfs.fsync(file(handle), datasync).await });
+        let given_up = CancellationToken::new();
+        let asker = given_up.clone();
+        let work = async move { vfs.fsync(file(handle), datasync, &asker).await };
+        self.start(call(request, "fsync", Left::GoesOn), None, Some(given_up), reply, Box::pin(work));
     }
 
-    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let vfs = self.vfs();
-        self.serve("opendir", reply, async move { Ok(Opened::Directory(vfs.opendir(inode(ino)))) });
+        self.serve(request, "opendir", reply, async move { Ok(Opened::Directory(vfs.opendir(inode(ino)))) });
     }
 
-    fn readdir(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let vfs = self.vfs();
-        self.start(async move {
+    fn readdir(&self, request: &Request, _ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
+        let (vfs, listing) = (self.vfs(), Listing::new(reply));
+        self.ask(request, "readdir", listing.clone(), async move {
             let add = |entry: Listed<'_>| {
                 let name = OsStr::from_bytes(entry.name);
-                reply.add(convert::ino(entry.inode), entry.next, convert::kind(entry.kind), name)
+                listing.add(|reply| reply.add(convert::ino(entry.inode), entry.next, convert::kind(entry.kind), name))
             };
-            match vfs.readdir(DirHandle(handle.0), offset, false, add).await {
-                Ok(()) => reply.ok(),
-                Err(error) => reply.error(errno("readdir", &error)),
-            }
+            vfs.readdir(DirHandle(handle.0), offset, false, add).await
         });
     }
 
     fn readdirplus(
         &self,
-        _request: &Request,
+        request: &Request,
         _ino: INodeNo,
         handle: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
-        let vfs = self.vfs();
-        self.start(async move {
-            let add = |entry: Listed<'_>| add_with_attr(&mut reply, &entry);
-            match vfs.readdir(DirHandle(handle.0), offset, true, add).await {
-                Ok(()) => reply.ok(),
-                Err(error) => reply.error(errno("readdirplus", &error)),
-            }
+        let (vfs, listing) = (self.vfs(), Listing::new(reply));
+        self.ask(request, "readdirplus", listing.clone(), async move {
+            let add = |entry: Listed<'_>| listing.add(|reply| add_with_attr(reply, &entry));
+            vfs.readdir(DirHandle(handle.0), offset, true, add).await
         });
     }
 
@@ -328,14 +352,14 @@ impl Filesystem for FuseShim {
         reply.ok();
     }
 
-    fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsyncdir(&self, request: &Request, _ino: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         let vfs = self.vfs();
-        self.serve("fsyncdir", reply, async move { vfs.fsyncdir().await });
+        self.serve(request, "fsyncdir", reply, async move { vfs.fsyncdir().await });
     }
 
-    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+    fn statfs(&self, request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         let vfs = self.vfs();
-        self.serve("statfs", reply, async move { vfs.statfs().await });
+        self.ask(request, "statfs", reply, async move { vfs.statfs_or_last_known().await });
     }
 
     fn setxattr(
@@ -349,33 +373,33 @@ impl Filesystem for FuseShim {
         reply: ReplyEmpty,
     ) {
         let (vfs, caller, name, value) = (self.vfs(), caller(request), name.to_owned(), value.to_vec());
-        self.serve("setxattr", reply, async move {
+        self.change(request, "setxattr", reply, async move {
             vfs.setxattr(caller, inode(ino), &name, value, convert::xattr_mode(flags)?).await
         });
     }
 
-    fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+    fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let (vfs, name) = (self.vfs(), name.to_owned());
-        self.serve("getxattr", reply, async move {
+        self.ask(request, "getxattr", reply, async move {
             Ok(Xattr { value: vfs.getxattr(inode(ino), &name).await?, room: size })
         });
     }
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let (vfs, caller) = (self.vfs(), caller(request));
-        self.serve("listxattr", reply, async move {
+        self.ask(request, "listxattr", reply, async move {
             Ok(Xattr { value: vfs.listxattr(caller, inode(ino)).await?.into(), room: size })
         });
     }
 
-    fn removexattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (vfs, name) = (self.vfs(), name.to_owned());
-        self.serve("removexattr", reply, async move { vfs.removexattr(inode(ino), &name).await });
+        self.change(request, "removexattr", reply, async move { vfs.removexattr(inode(ino), &name).await });
     }
 
     fn ioctl(
         &self,
-        _request: &Request,
+        request: &Request,
         _ino: INodeNo,
         _handle: FileHandle,
         _flags: IoctlFlags,
@@ -388,12 +412,7 @@ impl Filesystem for FuseShim {
             return reply.error(Errno::ENOTTY);
         }
         let vfs = self.vfs();
-        self.start(async move {
-            match vfs.sync_all().await {
-                Ok(()) => reply.ioctl(0, &[]),
-                Err(error) => reply.error(errno("sync", &error)),
-            }
-        });
+        self.serve(request, "sync", reply, async move { vfs.sync_all().await });
     }
 
     fn fallocate(
@@ -407,20 +426,14 @@ impl Filesystem for FuseShim {
         reply: ReplyEmpty,
     ) {
         let (vfs, caller) = (self.vfs(), caller(request));
-        self.serve("fallocate", reply, async move { vfs.fallocate(caller, file(handle), offset, length, mode).await });
+        self.change(request, "fallocate", reply, async move {
+            vfs.fallocate(caller, file(handle), offset, length, mode).await
+        });
     }
 
-    fn lseek(
-        &self,
-        _request: &Request,
-        _ino: INodeNo,
-        handle: FileHandle,
-        offset: i64,
-        whence: i32,
-        reply: ReplyLseek,
-    ) {
+    fn lseek(&self, request: &Request, _ino: INodeNo, handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
         let vfs = self.vfs();
-        self.serve("lseek", reply, async move {
+        self.ask(request, "lseek", reply, async move {
             let whence = match whence {
                 libc::SEEK_DATA => Whence::Data,
                 libc::SEEK_HOLE => Whence::Hole,
@@ -445,10 +458,14 @@ impl Filesystem for FuseShim {
         reply: ReplyWrite,
     ) {
         let (vfs, caller) = (self.vfs(), caller(request));
-        self.serve("copy_file_range", reply, async move {
+        let given_up = CancellationToken::new();
+        let asker = given_up.clone();
+        let work = async move {
             let (from, to) = ((file(handle_in), offset_in), (file(handle_out), offset_out));
-            vfs.copy_file_range(caller, from, to, len).await.map(|copied| copied as u32)
-        });
+            let copied = asker.run_until_cancelled(vfs.copy_file_range(caller, from, to, len)).await;
+            copied.unwrap_or(Err(VfsError::Interrupted)).map(|copied| copied as u32)
+        };
+        self.start(call(request, "copy_file_range", Left::GoesOn), None, Some(given_up), reply, Box::pin(work));
     }
 }
 

@@ -1,4 +1,5 @@
-//! Requests whose callers were interrupted: a program that waits for a lock gets a signal, and the kernel says so.
+//! Requests whose callers were interrupted: a program that waits gets a signal, and the kernel says so. What comes of it is decided in
+//! [`super::waiting`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -49,7 +50,7 @@ impl Interrupts {
         let mut requests = self.requests.lock();
         match requests.waiting.get(&id) {
             Some(interrupted) => interrupted.cancel(),
-            // Or the request has been answered, or cannot be interrupted.
+            // Or the request has been answered.
             None => {
                 if requests.early.len() >= MAX_EARLY {
                     requests.early.pop_front();

@@ -4,23 +4,27 @@
 //! thread: what is answered from memory is answered there and then, without a hop to another thread. What must wait
 //! goes on as a task of the runtime, and the thread returns to its loop. Replies may come from anywhere.
 //!
-//! A signal ends a program's wait for a lock ([`interrupts`]); any other wait only while the request has not been read yet. `umount -f`
+//! A signal ends a program's wait for a lock ([`interrupts`]), and any other wait while the metaserver is away ([`waiting`]). `umount -f`
 //! ends it in any case.
 
 mod answer;
 mod convert;
+mod fate;
 mod filesystem;
 mod init;
 mod interrupts;
 mod notify;
+mod outcome;
 mod sync;
+mod waiting;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
-use fuser::Errno;
+use fuser::Request;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use init::MAX_REQUEST_BYTES;
@@ -28,7 +32,9 @@ pub use notify::KernelNotifier;
 pub use sync::sync_mount;
 
 use self::answer::Answer;
-use self::interrupts::Interrupts;
+use self::interrupts::{Interruptible, Interrupts};
+use self::outcome::Outcomes;
+use self::waiting::{Call, Left, Waiting, Work};
 use crate::vfs::{Vfs, VfsError};
 
 /// A file system as fuser wants it.
@@ -38,54 +44,87 @@ pub struct FuseShim {
     runtime: Handle,
     tasks: TaskTracker,
     interrupts: Interrupts,
+    outcomes: Arc<Outcomes>,
+    waiting: Waiting,
 }
 
 impl FuseShim {
     /// Calls that must wait become tasks of `runtime`, counted by `tasks`.
     pub fn new(vfs: Arc<Vfs>, runtime: Handle, tasks: TaskTracker) -> Self {
-        Self { vfs, runtime, tasks, interrupts: Interrupts::default() }
+        let outcomes = Arc::new(Outcomes::default());
+        let waiting = Waiting::new(vfs.clone(), outcomes.clone());
+        Self { vfs, runtime, tasks, interrupts: Interrupts::default(), outcomes, waiting }
     }
 
     fn vfs(&self) -> Arc<Vfs> {
         self.vfs.clone()
     }
 
-    /// Sends what `work` comes to as the reply to an operation.
+    /// Sends what `work` comes to as the reply to an operation that adds something: interrupted, it goes on.
     fn serve<A: Answer>(
         &self,
+        request: &Request,
         operation: &'static str,
         reply: A,
         work: impl Future<Output = Result<A::Value, VfsError>> + Send + 'static,
     ) {
-        self.start(async move {
-            match work.await {
-                Ok(value) => reply.send(value),
-                Err(error) => reply.fail(errno(operation, &error)),
-            }
-        });
+        self.start(call(request, operation, Left::GoesOn), None, None, reply, Box::pin(work));
     }
 
-    /// Polls once here; what is not ready goes on as a task.
-    fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let mut work = Box::pin(work);
+    /// The same for an operation that changes or removes something: it goes on when its program is killed.
+    fn change<A: Answer>(
+        &self,
+        request: &Request,
+        operation: &'static str,
+        reply: A,
+        work: impl Future<Output = Result<A::Value, VfsError>> + Send + 'static,
+    ) {
+        let call = call(request, operation, Left::GoesOnIfKilled);
+        self.start(call, None, None, reply, Box::pin(work));
+    }
+
+    /// The same for an operation that changes nothing: interrupted, it ends.
+    fn ask<A: Answer>(
+        &self,
+        request: &Request,
+        operation: &'static str,
+        reply: A,
+        work: impl Future<Output = Result<A::Value, VfsError>> + Send + 'static,
+    ) {
+        self.start(call(request, operation, Left::Ends), None, None, reply, Box::pin(work));
+    }
+
+    /// Polls once here; what is not ready goes on as a task. `given_up` tells `work` that nobody waits for it any more.
+    fn start<A: Answer>(
+        &self,
+        call: Call,
+        request: Option<Interruptible>,
+        given_up: Option<CancellationToken>,
+        reply: A,
+        mut work: Work<A::Value>,
+    ) {
         let _runtime = self.runtime.enter();
-        let poll = || work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        match catch_unwind(AssertUnwindSafe(poll)) {
-            Ok(polled) if polled.is_ready() => {}
+        let first_try = || match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => {
+                self.outcomes.send(call.operation, reply, result);
+                None
+            }
+            Poll::Pending => Some(reply),
+        };
+        match catch_unwind(AssertUnwindSafe(first_try)) {
+            Ok(None) => {}
             // The task polls again at once, so that nothing is missed for the waker that did nothing.
-            Ok(_) => drop(self.tasks.spawn_on(work, &self.runtime)),
+            Ok(Some(reply)) => {
+                let request = request.unwrap_or_else(|| self.interrupts.register(call.id));
+                let waiting = self.waiting.clone().finish(call, request, work, given_up, reply);
+                drop(self.tasks.spawn_on(waiting, &self.runtime));
+            }
             // The panic has been reported by its hook; dropping the reply answers EIO, and this thread lives on.
             Err(_) => {}
         }
     }
 }
 
-/// The error number of a failed operation. Answers of the file system are nobody's concern but the caller's; failures are logged.
-fn errno(operation: &'static str, error: &VfsError) -> Errno {
-    if error.is_answer() {
-        tracing::debug!(operation, %error, "refused");
-    } else {
-        tracing::error!(operation, %error, "failed");
-    }
-    Errno::from_i32(error.errno())
+fn call(request: &Request, operation: &'static str, left: Left) -> Call {
+    Call { operation, id: request.unique(), pid: request.pid(), left, at_exit: false }
 }

@@ -2,74 +2,130 @@
 //!
 //! A notification may wait for pages that are locked by a read under way, and so for the answer to that read: it must
 //! not be sent from a thread that has answers to give. Hence a thread of its own.
+//!
+//! Nor can that wait be ended by killing the client, and what that thread has open stays open until then. If the reads of the kernel
+//! were among it, nobody would tell the kernel that they will not be answered, and the mount would hang, client and all. So the thread has
+//! a table of descriptors of its own, and in it nothing but a clone of the device: a client that is killed lets go of all else. It can wake
+//! nobody, as the runtime does that by a descriptor; what it has sent it passes on to another thread.
 
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::os::fd::RawFd;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use async_trait::async_trait;
 use cairn_proto::ids::InodeId;
 use fuser::Notifier;
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
 use tokio::sync::oneshot;
 
 use super::convert;
 use crate::vfs::KernelCache;
 
-/// Notifications that may wait to be sent.
-const MAX_WAITING: usize = 64 << 10;
-
 /// Sends notifications, in order, until it is dropped.
 #[derive(Debug)]
 pub struct KernelNotifier {
-    waiting: SyncSender<Notification>,
+    waiting: Sender<Notification>,
+    can_forget_names: bool,
 }
 
 #[derive(Debug)]
 enum Notification {
     DropPages(InodeId),
+    ForgetNames,
     /// Everything before it has been taken.
     Mark(oneshot::Sender<()>),
 }
 
 impl KernelNotifier {
     pub fn start(notifier: Notifier) -> io::Result<Self> {
-        let (waiting, next) = sync_channel(MAX_WAITING);
-        thread::Builder::new().name("fuse-notify".to_owned()).spawn(move || send(&notifier, &next))?;
-        Ok(Self { waiting })
+        // By trying: older kernels refuse what they do not know.
+        let can_forget_names = notifier.inc_epoch().is_ok();
+        if !can_forget_names {
+            tracing::info!(
+                "the kernel cannot be told to forget names (Linux 6.16 can): each is looked up by CairnFS each time"
+            );
+        }
+        let (waiting, next) = channel();
+        let clone = notifier.try_clone_device()?;
+        let (sent, to_tell) = channel();
+        spawn("fuse-notified", move || tell(&to_tell))?;
+        let (begun, has_begun) = channel();
+        spawn("fuse-notify", move || {
+            let _ = begun.send(let_go_of_all_but(clone.raw_fd()));
+            send(&clone, &next, &sent);
+        })?;
+        if let Ok(Err(error)) = has_begun.recv() {
+            tracing::warn!(%error, "the mount may hang if its client is killed");
+        }
+        Ok(Self { waiting, can_forget_names })
     }
 }
 
 #[async_trait]
 impl KernelCache for KernelNotifier {
     fn drop_pages(&self, inode: InodeId) {
-        if let Err(TrySendError::Full(_)) = self.waiting.try_send(Notification::DropPages(inode)) {
-            // Then the kernel keeps the pages until the file is opened again, or its size changes.
-            tracing::warn!(%inode, limit = MAX_WAITING, "too many notifications wait; the kernel is not told of a change");
-        }
+        // An error means that the mount is ending.
+        let _ = self.waiting.send(Notification::DropPages(inode));
+    }
+
+    fn can_forget_names(&self) -> bool {
+        self.can_forget_names
+    }
+
+    fn forget_names(&self) {
+        let _ = self.waiting.send(Notification::ForgetNames);
     }
 
     async fn settled(&self) {
         let (done, taken) = oneshot::channel();
-        if self.waiting.try_send(Notification::Mark(done)).is_ok() {
-            // An error means that the mount is ending.
+        if self.waiting.send(Notification::Mark(done)).is_ok() {
             let _ = taken.await;
         }
     }
 }
 
-fn send(notifier: &Notifier, waiting: &Receiver<Notification>) {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}
+
+/// Gives this thread a table of descriptors of its own, and closes in it all but the standard ones and `kept`.
+fn let_go_of_all_but(kept: RawFd) -> io::Result<()> {
+    unshare(CloneFlags::CLONE_FILES)?;
+    let kept = kept.unsigned_abs();
+    for (first, last) in [(3, kept - 1), (kept + 1, u32::MAX)] {
+        if first <= last {
+            // SAFETY: nobody else sees what is closed in this table, and this thread uses none of it.
+            Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+        }
+    }
+    Ok(())
+}
+
+/// The thread without descriptors.
+fn send(notifier: &Notifier, waiting: &Receiver<Notification>, sent: &Sender<(Notification, io::Result<()>)>) {
     for notification in waiting {
-        let inode = match notification {
-            Notification::DropPages(inode) => inode,
-            Notification::Mark(done) => {
-                // Whoever waited may have gone.
-                let _ = done.send(());
-                continue;
-            }
+        let taken = match &notification {
+            // Length 0: to the end of the file.
+            Notification::DropPages(inode) => notifier.inval_inode(convert::ino(*inode), 0, 0),
+            Notification::ForgetNames => notifier.inc_epoch(),
+            Notification::Mark(_) => Ok(()),
         };
-        // Length 0: to the end of the file.
-        if let Err(error) = notifier.inval_inode(convert::ino(inode), 0, 0) {
-            tracing::debug!(%inode, %error, "the kernel did not take a notification");
+        // The other thread ends after this one.
+        let _ = sent.send((notification, taken));
+    }
+}
+
+/// The one with.
+fn tell(sent: &Receiver<(Notification, io::Result<()>)>) {
+    for (notification, taken) in sent {
+        if let Err(error) = taken {
+            tracing::debug!(?notification, %error, "the kernel did not take a notification");
+        }
+        if let Notification::Mark(done) = notification {
+            // Whoever waited may have gone.
+            let _ = done.send(());
         }
     }
 }

@@ -68,12 +68,14 @@ impl Chains {
         let index = self.index_of(offset)?;
         let at = (offset - index.start()) as u32;
         let crcs = fragment_crcs(u64::from(at), &data);
-        let mut operation = self.operation(index, Repeat::UnderANewVersion);
+        let attempts = self.shared.tireless_attempts();
+        let mut operation = Operation { index, repeat: Repeat::UnderANewVersion, attempts, patient: 0 };
         loop {
             let tried = async {
                 let location = self.writable(index).await?;
                 let request = WriteRequest {
                     chunk: location.id,
+                    writer: self.shared.meta.writer(),
                     offset: at,
                     crcs: crcs.clone(),
                     rest: rest(&location),
@@ -161,7 +163,7 @@ impl Chains {
                     Some(location) if location.id.handle == handle => location,
                     Some(_) | None => return Ok(None),
                 };
-                let request = ChainRequest { chunk: location.id, rest: rest(&location) };
+                let request = self.chain_request(&location);
                 let (transport, head) = (&self.shared.transport, &location.replicas[0].endpoint);
                 let answer = match hand_back {
                     false => transport.sync(head, request).await,
@@ -190,7 +192,7 @@ impl Chains {
     async fn clear_trim(&self, location: Arc<ChunkLocation>, cut: u32) -> Result<(), Trouble> {
         loop {
             let zeroed = self.zero_once(location.clone(), cut, CHUNK_SIZE as u32 - cut).await?;
-            let request = ChainRequest { chunk: location.id, rest: rest(&location) };
+            let request = self.chain_request(&location);
             let answer = self.shared.transport.sync(&location.replicas[0].endpoint, request).await;
             let synced = judge_ack(location.clone(), answer)?;
             if zeroed.ack.members.iter().all(|member| synced.ack.members.contains(member)) {
@@ -200,9 +202,14 @@ impl Chains {
     }
 
     async fn zero_once(&self, location: Arc<ChunkLocation>, at: u32, len: u32) -> Result<Done, Trouble> {
-        let request = ZeroRequest { chunk: location.id, offset: at, len, rest: rest(&location) };
+        let writer = self.shared.meta.writer();
+        let request = ZeroRequest { chunk: location.id, writer, offset: at, len, rest: rest(&location) };
         let answer = self.shared.transport.zero(&location.replicas[0].endpoint, request).await;
         judge_ack(location, answer)
+    }
+
+    fn chain_request(&self, location: &ChunkLocation) -> ChainRequest {
+        ChainRequest { chunk: location.id, writer: self.shared.meta.writer(), rest: rest(location) }
     }
 
     fn operation(&self, index: ChunkIndex, repeat: Repeat) -> Operation {

@@ -15,6 +15,10 @@ impl FileIo {
         let Some(batch) = self.begin_commit(reach) else { return Ok(()) };
         let mut attempts = self.shared.write_attempts();
         loop {
+            // What was written in a session that is gone must not be committed in another.
+            if self.state.lock().committing.is_none() {
+                return Err(IoError::Fenced(self.inode));
+            }
             let Err(cause) = self.send(&batch).await else { return Ok(()) };
             let transient = cause.is_transient();
             let error = IoError::Meta { inode: self.inode, cause };

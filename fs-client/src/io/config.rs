@@ -42,9 +42,10 @@ pub struct IoConfig {
     pub sync_timeout: Duration,
     /// A replica that failed a read is asked last for so long.
     pub avoid_failed: Duration,
-    /// How long a write is tried again while no chain can be had, before the program gets an error. `None`: for ever.
+    /// How long a program waits for written bytes to be taken or synced while no chain can be had, before it gets an error. `None`:
+    /// for ever. The bytes themselves stay in the buffer and are tried for as long as the mount lives.
     pub write_patience: Option<Duration>,
-    /// The same for a read of which no replica can be reached.
+    /// How long a read is tried again of which no replica can be reached.
     pub read_patience: Option<Duration>,
 }
 

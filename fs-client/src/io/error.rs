@@ -1,5 +1,7 @@
 //! Why a read or a write of a file did not succeed, after everything that could be tried was tried.
 
+use std::time::Duration;
+
 use cairn_proto::error::{ChunkError, FsError};
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId};
 use cairn_proto::transport::CallFailure;
@@ -23,12 +25,18 @@ pub enum IoError {
     /// No chain took the bytes for as long as there was patience (`EIO`).
     #[error("{inode}: {handle} ({index}) cannot be written: {last}")]
     Unwritable { inode: InodeId, index: ChunkIndex, handle: ChunkHandle, last: String },
+    /// No chain took what was written for as long as there was patience. It stays in the buffer, and goes out when one does (`EIO`).
+    #[error("{inode}: no chunkserver has taken written bytes within {waited:?}; they stay in the buffer")]
+    NotTaken { inode: InodeId, waited: Duration },
     /// A chunkserver's kernel restarted with acknowledged bytes that were not synced yet, and they are no longer here to be
     /// sent again (`EIO`).
     #[error(
         "{inode}: {handle} ({index}) lost written bytes when chunkserver {server} restarted before they were synced"
     )]
     LostUnsynced { inode: InodeId, index: ChunkIndex, handle: ChunkHandle, server: ServerId },
+    /// The metaserver gave the session up in which it was written, before it was sent (`EIO`).
+    #[error("{0}: written bytes are lost: the metaserver had given this mount up before they were sent")]
+    Fenced(InodeId),
     /// The mount is shutting down (`EIO`).
     #[error("the mount is shutting down")]
     Closed,

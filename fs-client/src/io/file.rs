@@ -21,6 +21,7 @@
 //! Memory of the write-back buffer is waited for before any of them. Sending pieces takes none but `state`, so whatever waits
 //! for acknowledgements under 1, 2 or 3 gets them.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 
 use cairn_proto::attr::{Attr, S_ISGID, S_ISUID};
@@ -30,7 +31,9 @@ use cairn_proto::time::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::access::Access;
 use super::acks::Acks;
 use super::chain::Chains;
 use super::changes::Changes;
@@ -58,6 +61,9 @@ pub struct FileIo {
     pub(super) chains: Chains,
     pub(super) sync_turn: tokio::sync::Mutex<()>,
     pub(super) gate: RwLock<()>,
+    access: Access,
+    /// Cancelled, and replaced, when what is on its way must not arrive: see [`Self::abandon`].
+    pub(super) fence: Mutex<CancellationToken>,
     pub(super) commit_turn: tokio::sync::Mutex<()>,
     pub(super) state: Mutex<FileState>,
     /// Some flight has ended.
@@ -81,6 +87,8 @@ pub(super) struct FileState {
     pub(super) streams: Streams,
     pub(super) errors: ErrorSeq,
     pub(super) activity: Activity,
+    /// Flights, by where they begin, of which nobody wants to know any more what becomes of them.
+    pub(super) fenced: HashSet<u64>,
 }
 
 /// The metaserver's last word on the file.
@@ -132,6 +140,7 @@ impl FileIo {
                 dirty_since: None,
                 discarded: false,
             },
+            fenced: HashSet::new(),
         };
         Arc::new_cyclic(|me| Self {
             inode: attr.inode,
@@ -141,6 +150,8 @@ impl FileIo {
             shared,
             sync_turn: tokio::sync::Mutex::default(),
             gate: RwLock::default(),
+            access: Access::default(),
+            fence: Mutex::default(),
             commit_turn: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
             landed: Notify::new(),
@@ -159,6 +170,12 @@ impl FileIo {
     /// Something was written that the metaserver does not know yet, so its attributes are not the file's.
     pub fn is_dirty(&self) -> bool {
         self.state.lock().is_dirty()
+    }
+
+    /// Something was written that is not on stable storage, or that the metaserver does not know yet.
+    pub(super) fn is_unsaved(&self) -> bool {
+        let state = self.state.lock();
+        state.is_dirty() || state.acks.has_unsynced()
     }
 
     /// Corrects the metaserver's attributes by what was written here since.
@@ -196,16 +213,18 @@ impl FileIo {
         self.state.lock().errors.take(cursor)
     }
 
-    /// Another mount has changed the file: `attr` is what it is now. Older news than what is known is ignored.
-    pub fn refresh(&self, attr: &Attr) {
-        let mut state = self.state.lock();
-        if attr.changed_at > state.known.changed_at {
-            self.take_over(&mut state, attr);
-        }
+    /// The lease on the file, and who makes use of it.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
-    /// The file was opened (again). What is cached stays unless somebody else has written meanwhile.
-    pub(super) fn opened(&self, attr: &Attr) {
+    /// Nothing that the chunkservers hold is remembered any more: others are about to change it.
+    pub fn forget_cached(&self) {
+        self.invalidate(&mut self.state.lock(), 0);
+    }
+
+    /// The file is like `attr`. What is cached stays unless somebody else has written meanwhile. Older news than what is known is ignored.
+    pub fn seen(&self, attr: &Attr) {
         let mut state = self.state.lock();
         if attr.changed_at <= state.known.changed_at {
             return;
@@ -256,6 +275,23 @@ impl FileIo {
         state.acks.discard();
         state.changes = Changes::default();
         state.activity.discarded = true;
+        self.invalidate(&mut state, 0);
+        self.landed.notify_waiters();
+    }
+
+    /// The session in which it was written is gone, and others may have the file now: what was not sent and committed must not
+    /// be any more. Those who wrote it are told.
+    pub fn abandon(&self) {
+        let mut state = self.state.lock();
+        std::mem::take(&mut *self.fence.lock()).cancel();
+        state.fenced = state.pieces.flights().collect();
+        let before = state.pieces.charged();
+        state.pieces.discard_runs();
+        self.shared.write_back.give_back(before - state.pieces.charged());
+        state.acks.discard();
+        (state.changes, state.committing) = (Changes::default(), None);
+        state.errors.record(IoError::Fenced(self.inode));
+        state.size = state.known.size;
         self.invalidate(&mut state, 0);
         self.landed.notify_waiters();
     }

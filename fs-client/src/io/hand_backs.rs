@@ -100,6 +100,7 @@ impl<C> std::fmt::Debug for HandBacks<C> {
 #[cfg(test)]
 mod tests {
     use cairn_proto::chunk::ChunkId;
+    use cairn_proto::chunkserver::SERVERS;
     use cairn_proto::error::ChunkError;
     use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId};
     use futures::future::join_all;
@@ -130,7 +131,8 @@ mod tests {
 
     fn request(handle: u64) -> ChainRequest {
         let (handle, version) = (ChunkHandle(handle), ChunkVersion::FIRST);
-        ChainRequest { chunk: ChunkId { handle, version, inode: InodeId(1), index: ChunkIndex(0) }, rest: Vec::new() }
+        let chunk = ChunkId { handle, version, inode: InodeId(1), index: ChunkIndex(0) };
+        ChainRequest { chunk, writer: SERVERS, rest: Vec::new() }
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::ChunkLocation;
-use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId};
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId, SessionId};
 use cairn_proto::meta::{BadReplica, ChunkExtent};
 use cairn_proto::time::Timestamp;
 
@@ -15,6 +15,13 @@ use super::error::MetaError;
 /// for as long as [`super::IoConfig`] says.
 #[async_trait]
 pub trait MetaIo: Send + Sync + 'static {
+    /// Returns once it is sure that what programs of this mount have written may be sent: not while the metaserver may have given the
+    /// mount up, and given what it had to others.
+    async fn may_send(&self) {}
+
+    /// The session in which that was written.
+    fn writer(&self) -> SessionId;
+
     /// The existing chunks among `count` from `first`.
     async fn locate(&self, inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<ChunkLocation>, MetaError>;
 

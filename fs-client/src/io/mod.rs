@@ -13,6 +13,7 @@
 //! | calls to chunkservers | [`chunk_transport`]; over the wire [`chunk_client`], with [`connections`] and [`hand_backs`] |
 //! | memory | [`budget`], [`piece_buffer`] |
 
+mod access;
 mod acks;
 mod attempts;
 mod background;
@@ -57,6 +58,7 @@ use cairn_proto::ids::InodeId;
 use cairn_proto::meta::Opened;
 use futures::StreamExt;
 
+pub use access::{Access, Reading, Writing};
 pub use chunk_client::ChunkClient;
 pub use chunk_transport::ChunkTransport;
 pub use config::IoConfig;
@@ -102,7 +104,7 @@ impl Io {
         let (file, was_there) =
             self.shared.files.get_or_make(inode, || FileIo::new(&opened.attr, self.shared.clone(), &opened.chunks));
         if was_there {
-            file.opened(&opened.attr);
+            file.seen(&opened.attr);
         }
         file
     }
@@ -112,9 +114,19 @@ impl Io {
         self.shared.files.get(inode)
     }
 
+    /// The contents of all files that are open, or were lately.
+    pub fn files(&self) -> Vec<Arc<FileIo>> {
+        self.shared.files.all()
+    }
+
     /// The files with something written that the metaserver does not know yet.
     pub fn dirty_files(&self) -> Vec<Arc<FileIo>> {
         self.shared.files.active().into_iter().filter(|file| file.is_dirty()).collect()
+    }
+
+    /// Files with something written that is not on stable storage.
+    pub fn unsaved_files(&self) -> usize {
+        self.shared.files.active().into_iter().filter(|file| file.is_unsaved()).count()
     }
 
     /// [`FileIo::sync`] of all files. Those that nobody has open are handed back with it, many at a time in one call.

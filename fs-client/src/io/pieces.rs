@@ -101,6 +101,11 @@ impl Pieces {
         self.runs.is_empty() && self.flights.is_empty()
     }
 
+    /// Where the flights begin.
+    pub(super) fn flights(&self) -> impl Iterator<Item = u64> + '_ {
+        self.flights.keys().copied()
+    }
+
     /// End of the last byte.
     pub(super) fn end(&self) -> Option<u64> {
         let run = self.runs.last_key_value().map(|(start, run)| start + run.data.len() as u64);

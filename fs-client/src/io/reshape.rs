@@ -30,9 +30,10 @@ impl FileIo {
     pub async fn truncate_with<F, E>(&self, size: u64, set: F) -> Result<Attr, E>
     where
         F: Future<Output = Result<Attr, E>>,
+        E: From<IoError>,
     {
         let _gate = self.gate.write().await;
-        self.drain().await;
+        self.drain().await?;
         // Errors of earlier writes are recorded, and no reason not to truncate. An unreachable metaserver refuses `set` too.
         let _ = self.commit(Reach::LastAcknowledged).await;
         let from = size.min(self.size());
@@ -54,7 +55,7 @@ impl FileIo {
     pub async fn zero(&self, offset: u64, len: u64) -> Result<(), IoError> {
         let _gate = self.gate.write().await;
         let errors = self.state.lock().errors.count();
-        self.drain().await;
+        self.drain().await?;
         self.error_since(errors)?;
         let end = offset.saturating_add(len).min(self.size());
         let mut result = Ok(());

@@ -91,6 +91,11 @@ impl Shared {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Attempts to bring written bytes out: nobody but the mount's end gives them up.
+    pub(super) fn tireless_attempts(&self) -> Attempts {
+        Attempts::new(None, self.stop.clone())
+    }
+
     pub(super) fn write_attempts(&self) -> Attempts {
         Attempts::new(self.config.write_patience, self.stop.clone())
     }
@@ -142,6 +147,10 @@ impl Files {
         // Dropped after the lock: the last reference to a file forgets the file.
         let _evicted = self.recent.lock().push(inode, file.clone());
         (file, was_there)
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<FileIo>> {
+        self.all.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     pub(super) fn active(&self) -> Vec<Arc<FileIo>> {

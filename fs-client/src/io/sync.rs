@@ -122,6 +122,13 @@ impl FileIo {
         };
         match handed_back {
             Ok(_) => true,
+            Err(error) if error.is_gone() => {
+                // Nobody can look at what was written any more but those who have it open and lost their session: they are told.
+                tracing::debug!(inode = %self.inode, "removed by another client");
+                self.state.lock().errors.record(error);
+                self.discard();
+                true
+            }
             Err(error) => {
                 tracing::warn!(inode = %self.inode, %error, "chunks could not be handed back; they stay dirty for now");
                 false
@@ -136,7 +143,7 @@ impl FileIo {
             rounds += 1;
             let target = match how {
                 Settle::Sync => self.drain_and_sync(metadata).await?,
-                Settle::HandBack => self.drain().await,
+                Settle::HandBack => self.drain().await?,
             };
             let (committed, settled) = tokio::join!(self.commit_for(metadata), self.settle_chunks(how));
             committed?;
@@ -153,12 +160,12 @@ impl FileIo {
     /// bytes are acknowledged: then that can go on while they are synced.)
     async fn drain_and_sync(&self, metadata: Metadata) -> Result<WriteSeq, IoError> {
         if !self.send_and_sync(metadata) {
-            return Ok(self.drain().await);
+            return self.drain().await;
         }
         let commits = metadata == Metadata::All;
         let commit = async { if commits { self.commit(Reach::LastAcknowledged).await } else { Ok(()) } };
         let (target, committed) = tokio::join!(self.drain(), commit);
-        committed.map(|()| target)
+        committed.and(target)
     }
 
     /// Answers whether it has found a piece to do that with.

@@ -54,7 +54,8 @@ fn judge_refusal(error: &ChunkError, server: ServerId) -> Verdict {
         | ChunkError::DamagedOnDisk { .. }
         | ChunkError::Disk(_)
         | ChunkError::Stopping => Verdict::Replace { server, full: false },
-        ChunkError::Malformed(_) => Verdict::GiveUp,
+        // Those who wrote it are told when this mount has heard of it.
+        ChunkError::Malformed(_) | ChunkError::SessionFenced(_) => Verdict::GiveUp,
         ChunkError::Chain { server, cause } => match cause {
             // The head has answered, so nothing is under way any more at its end; the member behind is another matter.
             ChainFailure::Unreachable(_) => Verdict::Replace { server: *server, full: false },

@@ -60,7 +60,7 @@ impl FileIo {
             Some(reservation) => reservation,
             None => {
                 self.shared.launch_all_files();
-                budget.reserve(most).await
+                self.in_time(budget.reserve(most)).await?
             }
         };
         let gate = self.gate.read().await;
@@ -91,13 +91,14 @@ impl FileIo {
     /// Returns when everything written before is acknowledged by all replicas and known to the metaserver: everybody sees it.
     pub async fn flush(&self) -> Result<(), IoError> {
         let errors = self.state.lock().errors.count();
-        self.drain().await;
+        self.drain().await?;
         self.commit(Reach::LastAcknowledged).await?;
         self.error_since(errors)
     }
 
-    /// Returns when everything written before is acknowledged, or recorded as failed. Answers the last write in it.
-    pub(super) async fn drain(&self) -> WriteSeq {
+    /// Returns when everything written before is acknowledged, or recorded as failed. Answers the last write in it. The error: for as
+    /// long as there is patience, nothing was.
+    pub(super) async fn drain(&self) -> Result<WriteSeq, IoError> {
         let target = self.state.lock().push();
         self.launch();
         loop {
@@ -105,9 +106,20 @@ impl FileIo {
             tokio::pin!(landed);
             landed.as_mut().enable();
             if self.state.lock().pieces.oldest().is_none_or(|oldest| oldest > target) {
-                return target;
+                return Ok(target);
             }
-            landed.await;
+            self.in_time(landed).await?;
+        }
+    }
+
+    /// Waits for others to take what was written, as long as there is patience.
+    async fn in_time<T>(&self, wait: impl Future<Output = T>) -> Result<T, IoError> {
+        match self.shared.config.write_patience {
+            None => Ok(wait.await),
+            Some(waited) => {
+                let not_taken = |_| IoError::NotTaken { inode: self.inode, waited };
+                tokio::time::timeout(waited, wait).await.map_err(not_taken)
+            }
         }
     }
 
@@ -140,7 +152,13 @@ impl FileIo {
     pub(super) async fn fly(self: Arc<Self>, flight: Flight, sync: Option<SyncAlong>) {
         let Flight { start, data, .. } = flight;
         self.look_ahead(start, data.len());
-        let outcome = self.chains.write(start, data, sync.is_some()).await;
+        let fence = self.fence.lock().clone();
+        let send = async {
+            self.shared.meta.may_send().await;
+            self.chains.write(start, data, sync.is_some()).await
+        };
+        let sent = fence.run_until_cancelled(send).await;
+        let outcome = sent.unwrap_or(Err(IoError::Fenced(self.inode)));
         self.land(start, outcome, sync);
         self.launch();
     }
@@ -151,7 +169,8 @@ impl FileIo {
             let before = state.pieces.charged();
             let flight = state.pieces.land(start);
             self.shared.write_back.give_back(before - state.pieces.charged());
-            if !state.activity.discarded {
+            let is_fenced = state.fenced.remove(&start);
+            if !state.activity.discarded && !is_fenced {
                 match outcome {
                     Ok(done) => self.acknowledged(&mut state, &flight, &done, sync),
                     Err(error) => self.failed(&mut state, &flight, error),

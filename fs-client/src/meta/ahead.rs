@@ -2,7 +2,9 @@
 
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{InodeId, SessionId};
-use cairn_proto::meta::{Ahead, Delegation, Events, InodeRange, Mutation, MutationReply, NamedMutation, OpenMode};
+use cairn_proto::meta::{
+    Ahead, Delegation, Events, InodeRange, MetaServiceClient, Mutation, MutationReply, NamedMutation, OpenMode,
+};
 
 use super::client::MetaClient;
 use super::error::MetaError;
@@ -86,12 +88,21 @@ impl MetaClient {
         .await
     }
 
-    /// What the session is asked to do, as soon as there is something, or a while later; with the session.
-    pub async fn events(&self, seen: u64) -> Result<(SessionId, Events), MetaError> {
-        self.with_session("events", async |rpc, context, session| {
-            Ok(rpc.events(context, session, seen).await?.map(|events| (session, events)))
-        })
-        .await
+    /// What the session is asked to do, as soon as there is something, or a while later; with who asks whom, and at once where that
+    /// is not as it was.
+    pub async fn events(&self, was: Option<Standing>, seen: u64) -> Result<(Standing, Events), MetaError> {
+        let mut patience = self.patience("events");
+        loop {
+            let over = patience.established().await?;
+            let standing = Standing { session: over.session.id, incarnation: over.incarnation };
+            if was != Some(standing) {
+                return Ok((standing, Events { seen: 0, events: Vec::new() }));
+            }
+            let call = async |rpc: MetaServiceClient, context| rpc.events(context, standing.session, seen).await;
+            if let Attempt::Done(events) = patience.attempt(&over, call).await? {
+                return Ok((standing, events));
+            }
+        }
     }
 
     /// A file was opened here, under a delegation. The metaserver hears of it with its creation, or when it matters.
@@ -137,6 +148,14 @@ impl MetaClient {
     pub fn end_registering(&self, inode: InodeId) {
         self.opens.closed(inode, true);
     }
+}
+
+/// With which metaserver this mount stands how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    pub session: SessionId,
+    /// Another one after a restart of the metaserver, which knows of no leases then.
+    pub incarnation: u64,
 }
 
 impl AheadOp {

@@ -18,7 +18,9 @@ use super::link::Link;
 use super::locks::HeldLocks;
 use super::opens::{Opens, RELEASE_DELAY};
 use super::ops::Ticket;
-use super::retry::{Attempt, Patience};
+use super::outage::Outage;
+use super::retry::{Attempt, Limits, Patience};
+use super::term::Term;
 
 /// The metaserver, as the rest of the client sees it.
 ///
@@ -29,7 +31,9 @@ pub struct MetaClient {
     pub(super) config: MetaConfig,
     pub(super) opens: Arc<Opens>,
     pub(super) locks: Arc<HeldLocks>,
+    term: Arc<Term>,
     link: Link,
+    outage: Outage,
     stop: CancellationToken,
     releases: Mutex<Option<JoinHandle<()>>>,
 }
@@ -45,11 +49,19 @@ impl MetaClient {
         let stop = CancellationToken::new();
         let opens = Arc::new(Opens::default());
         let locks = Arc::new(HeldLocks::default());
-        let link = Link::start(config.clone(), opens.clone(), locks.clone(), stop.clone()).await?;
-        let client = Arc::new(Self { config, opens, locks, link, stop, releases: Mutex::default() });
+        let term = Arc::new(Term::default());
+        let link = Link::start(config.clone(), opens.clone(), locks.clone(), term.clone(), stop.clone()).await?;
+        let (outage, releases) = (Outage::default(), Mutex::default());
+        let client = Arc::new(Self { config, opens, locks, term, link, outage, stop, releases });
+        tokio::spawn(watch_connection(client.clone()));
         let task = tokio::spawn(release_in_background(client.clone()));
         *client.releases.lock() = Some(task);
         Ok(client)
+    }
+
+    /// For how long what the session has been granted is to be relied on.
+    pub fn term(&self) -> &Arc<Term> {
+        &self.term
     }
 
     /// The cluster that the session is with, where there is a connection.
@@ -60,6 +72,27 @@ impl MetaClient {
     /// Tells `see` whether the session has a connection, now and whenever that changes, until the client is closed.
     pub async fn follow_connection(&self, see: impl FnMut(bool)) {
         self.link.follow(see).await;
+    }
+
+    /// The session, where there is a connection.
+    pub fn session(&self) -> Option<SessionId> {
+        self.link.current().map(|established| established.session.id)
+    }
+
+    /// Ends the session of a client that is known to be dead, so that nobody waits for what it had for itself. Asks once: the metaserver
+    /// ends it by itself after its term.
+    pub async fn bury(&self, session: SessionId) -> Result<(), MetaError> {
+        self.close_once(&mut self.patience("close_session"), session).await
+    }
+
+    /// Since when the metaserver is away, if it is.
+    pub fn outage(&self) -> &Outage {
+        &self.outage
+    }
+
+    /// How long a call may wait for the metaserver. `None`: for as long as it takes.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.config.timeout
     }
 
     /// Ends the session in good order, within `limit`; afterwards, or when it runs out, every call fails with
@@ -115,6 +148,9 @@ impl MetaClient {
         let mut named: Option<Ticket> = None;
         loop {
             let over = patience.established().await?;
+            if is_of_data(&mutation) && !self.term.is_written_in(over.session.id) {
+                return Err(MetaError::SessionLost);
+            }
             let in_doubt = named.is_some();
             let ticket = match named.take() {
                 Some(ticket) if ticket.op().session == over.session.id => ticket,
@@ -198,10 +234,14 @@ impl MetaClient {
     }
 
     async fn close_session(&self) -> Result<(), MetaError> {
-        // A session that is gone needs no closing, so this asks once where the others ask again.
         let mut patience = self.patience("close_session");
+        let session = patience.established().await?.session.id;
+        self.close_once(&mut patience, session).await
+    }
+
+    /// A session that is gone needs no closing, so this asks once where the others ask again.
+    async fn close_once(&self, patience: &mut Patience<'_>, session: SessionId) -> Result<(), MetaError> {
         let over = patience.established().await?;
-        let session = over.session.id;
         patience
             .attempt(&over, async |rpc: MetaServiceClient, context| rpc.close_session(context, session).await)
             .await?;
@@ -209,8 +249,25 @@ impl MetaClient {
     }
 
     pub(super) fn patience(&self, asked: &'static str) -> Patience<'_> {
-        Patience::new(&self.link, &self.config.endpoint, &self.stop, self.config.timeout, asked)
+        let limits = Limits { stop: &self.stop, outage: &self.outage, timeout: self.config.timeout };
+        Patience::new(&self.link, &self.config.endpoint, limits, asked)
     }
+}
+
+/// Whether it is about bytes that programs have written, which belong to the session in which they were.
+fn is_of_data(mutation: &Mutation) -> bool {
+    matches!(
+        mutation,
+        Mutation::AllocateChunks { .. }
+            | Mutation::CommitWrite { .. }
+            | Mutation::ReplaceFailed { .. }
+            | Mutation::ClearTrim { .. }
+    )
+}
+
+/// Keeps account of outages until the client is closed.
+async fn watch_connection(client: Arc<MetaClient>) {
+    client.follow_connection(|connected| client.outage.connected(connected)).await;
 }
 
 /// Sends releases in batches until the client is closed.
@@ -222,7 +279,8 @@ async fn release_in_background(client: Arc<MetaClient>) {
             if error == MetaError::Stopping {
                 return;
             }
-            tracing::warn!(%error, "files were not released at the metaserver");
+            // Taking the session up again says which files are still open.
+            tracing::debug!(%error, "files were not released at the metaserver");
         }
     }
 }

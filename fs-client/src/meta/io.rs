@@ -1,9 +1,11 @@
 //! The session as the data path sees it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::ChunkLocation;
-use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId};
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId, SessionId};
 use cairn_proto::meta::{BadReplica, ChunkExtent};
 use cairn_proto::time::Timestamp;
 
@@ -11,12 +13,16 @@ use super::client::MetaClient;
 use super::error::MetaError;
 use crate::io::{self, MetaIo};
 
+/// Whether the session is alive again.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 impl From<MetaError> for io::MetaError {
     fn from(error: MetaError) -> Self {
         match error {
             MetaError::Refused(error) => Self::Refused(error),
-            MetaError::TimedOut { .. }
-            | MetaError::Stopping
+            // Said once for all of them.
+            MetaError::TimedOut { .. } => Self::Unreachable,
+            MetaError::Stopping
             | MetaError::SessionLost
             | MetaError::Unexpected { .. }
             | MetaError::TooLarge { .. } => {
@@ -29,6 +35,16 @@ impl From<MetaError> for io::MetaError {
 
 #[async_trait]
 impl MetaIo for MetaClient {
+    async fn may_send(&self) {
+        while !self.term().may_send() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn writer(&self) -> SessionId {
+        self.term().written_in()
+    }
+
     async fn locate(&self, inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<ChunkLocation>, io::MetaError> {
         Ok(MetaClient::locate(self, inode, first, count).await?)
     }

@@ -22,6 +22,7 @@ use super::config::{CALL_DEADLINE, MetaConfig, StartError};
 use super::locks::HeldLocks;
 use super::opens::Opens;
 use super::session::{Established, Session};
+use super::term::Term;
 
 /// Wait after a first failure to connect; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -56,11 +57,23 @@ impl Link {
         config: MetaConfig,
         opens: Arc<Opens>,
         locks: Arc<HeldLocks>,
+        term: Arc<Term>,
         stop: CancellationToken,
     ) -> Result<Self, StartError> {
         let (publish, established) = watch::channel(None);
         let (doubts, heard) = mpsc::channel(DOUBTS);
-        let mut keeper = Keeper { config, opens, locks, publish, doubts: heard, stop, session: None, epoch: 0 };
+        let mut keeper = Keeper {
+            config,
+            opens,
+            locks,
+            term,
+            publish,
+            doubts: heard,
+            stop,
+            session: None,
+            incarnation: 0,
+            epoch: 0,
+        };
         let connection = keeper.first_connection().await?;
         tokio::spawn(keeper.run(connection));
         Ok(Self { established, doubts })
@@ -103,7 +116,10 @@ struct Keeper {
     doubts: mpsc::Receiver<Doubt>,
     stop: CancellationToken,
     session: Option<Arc<Session>>,
+    /// Of the metaserver that was last connected to.
+    incarnation: u64,
     epoch: u64,
+    term: Arc<Term>,
 }
 
 /// A connection and the task that drives it, which ends with it.
@@ -169,7 +185,8 @@ impl Keeper {
     fn publish(&mut self, connection: &Connection) {
         self.epoch += 1;
         if let Some(session) = self.session.clone() {
-            let established = Established { epoch: self.epoch, rpc: connection.rpc.clone(), session };
+            let (rpc, incarnation) = (connection.rpc.clone(), self.incarnation);
+            let established = Established { epoch: self.epoch, rpc, session, incarnation };
             self.publish.send_replace(Some(established));
         }
     }
@@ -188,9 +205,10 @@ impl Keeper {
                     Doubt::Connection(_) | Doubt::Session(_) => {}
                 },
                 _ = beat.tick() => {
+                    let sent = self.term.now();
                     let alive = timed(connection.rpc.keep_alive(context(period), session.id), period).await;
                     match alive {
-                        Ok(Ok(())) => {}
+                        Ok(Ok(())) => self.term.renewed(sent, session.term),
                         Ok(Err(error)) if error.is_transient() => {}
                         Ok(Err(error)) => return tracing::warn!(session = %session.id, %error, "the session is not kept"),
                         Err(error) => return tracing::info!(metaserver = %self.config.endpoint, %error, "no answer to a sign of life"),
@@ -241,7 +259,10 @@ impl Keeper {
     async fn open_session(&mut self, rpc: &MetaServiceClient) -> Result<(), Failure> {
         if let Some(session) = &self.session {
             match self.call_open(rpc, Some(session.id)).await {
-                Ok(grant) if grant.session == session.id => return self.reclaim_locks(rpc, grant.session).await,
+                Ok(grant) if grant.session == session.id => {
+                    self.incarnation = grant.incarnation;
+                    return self.reclaim_locks(rpc, grant.session).await;
+                }
                 Ok(grant) => {
                     self.replace_session(grant);
                     return Ok(());
@@ -281,13 +302,21 @@ impl Keeper {
         }
     }
 
+    /// Opens a session, or takes one up; in either case it has a term from now on.
     async fn call_open(&self, rpc: &MetaServiceClient, resume: Option<SessionId>) -> Result<SessionGrant, Failure> {
         let open = if resume.is_some() { self.opens.held() } else { Vec::new() };
+        let sent = self.term.now();
         let call = rpc.open_session(context(CALL_DEADLINE), self.config.info.clone(), resume, open);
-        timed(call, CALL_DEADLINE).await.map_err(Failure::Call)?.map_err(Failure::Refused)
+        let grant = timed(call, CALL_DEADLINE).await.map_err(Failure::Call)?.map_err(Failure::Refused)?;
+        if resume.is_none() {
+            self.term.begun(grant.session);
+        }
+        self.term.renewed(sent, Duration::from_millis(grant.term_ms));
+        Ok(grant)
     }
 
     fn replace_session(&mut self, grant: SessionGrant) {
+        self.incarnation = grant.incarnation;
         let session = Session::from(grant);
         match &self.session {
             Some(old) => tracing::warn!(
@@ -299,7 +328,10 @@ impl Keeper {
         }
         let lost = self.locks.lose();
         if lost > 0 {
-            tracing::error!(locks = lost, "locks of programs were lost with the session: others may have them now");
+            tracing::error!(
+                locks = lost,
+                "locks of programs were lost with the session: others may have them now; what was open when they were cannot be written to any more (EIO)"
+            );
         }
         self.session = Some(Arc::new(session));
     }

@@ -1,6 +1,6 @@
 //! File locks: asking for them, and what this mount holds, to be claimed again from a metaserver that has restarted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_proto::lock::{Lock, LockOutcome, LockRange, LockSpace, LocksOf, Ranges};
 use parking_lot::Mutex;
@@ -12,6 +12,8 @@ use super::error::MetaError;
 #[derive(Debug, Default)]
 pub struct HeldLocks {
     owners: Mutex<BTreeMap<LocksOf, Held>>,
+    /// Who held locks in sessions that are gone, and was not told yet.
+    lost: Mutex<BTreeSet<LocksOf>>,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +68,13 @@ impl HeldLocks {
     /// The session they were held in is gone. Says how many there were.
     pub fn lose(&self) -> usize {
         let lost = std::mem::take(&mut *self.owners.lock());
+        self.lost.lock().extend(lost.keys());
         lost.values().map(|held| held.ranges.len()).sum()
+    }
+
+    /// Who has lost locks since this was last asked.
+    pub fn take_lost(&self) -> BTreeSet<LocksOf> {
+        std::mem::take(&mut *self.lost.lock())
     }
 }
 
@@ -146,5 +154,6 @@ mod tests {
         assert!(held.has(of));
         assert_eq!(held.lose(), 1);
         assert!(!held.has(of) && held.within(of, LockRange::WHOLE).is_empty());
+        assert!(held.take_lost() == BTreeSet::from([of]) && held.take_lost().is_empty());
     }
 }

@@ -16,15 +16,19 @@ mod locks;
 mod mutations;
 mod opens;
 mod ops;
+mod outage;
 mod queries;
 mod retry;
 mod session;
+mod term;
 
 #[cfg(test)]
 mod tests;
 
-pub use ahead::AheadOp;
+pub use ahead::{AheadOp, Standing};
 pub use client::{CloseError, MetaClient};
 pub use config::{MetaConfig, StartError};
 pub use error::MetaError;
 pub use mutations::{Entry, NewEntry, Renamed};
+pub use outage::Outage;
+pub use term::Term;

@@ -3,7 +3,7 @@
 use cairn_proto::attr::{Attr, Credentials, SetAttr};
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId};
-use cairn_proto::meta::{ChangedDir, ChunkExtent, Mutation, MutationReply, NewNode, RenameMode, XattrMode};
+use cairn_proto::meta::{ChangedDir, ChunkExtent, Lease, Mutation, MutationReply, NewNode, RenameMode, XattrMode};
 use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
 use cairn_proto::time::Timestamp;
@@ -36,6 +36,8 @@ pub struct Entry {
     pub policy: Policy,
     /// The first chunk of a new file that was opened, where it was made ahead.
     pub chunks: Vec<ChunkLocation>,
+    /// On a new inode.
+    pub lease: Lease,
 }
 
 /// Everyone whom a rename touched.
@@ -159,8 +161,8 @@ impl MetaClient {
 
     async fn entry(&self, asked: &'static str, mutation: Mutation) -> Result<Entry, MetaError> {
         match self.mutate(asked, mutation).await? {
-            MutationReply::Entry { attr, parent, created, policy, chunks } => {
-                Ok(Entry { attr, parent, created, policy, chunks })
+            MutationReply::Entry { attr, parent, created, policy, chunks, lease } => {
+                Ok(Entry { attr, parent, created, policy, chunks, lease })
             }
             _ => Err(self.unexpected(asked)),
         }

@@ -3,22 +3,57 @@
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId};
-use cairn_proto::meta::{BadReplica, DirPage, FsStat, OpenMode, Opened, ReadDir};
+use cairn_proto::meta::{BadReplica, DirPage, Found, FsStat, Granted, MAX_LEASES_PER_CALL, OpenMode, Opened, ReadDir};
 use cairn_proto::name::Name;
 
 use super::client::MetaClient;
 use super::error::MetaError;
 
 impl MetaClient {
-    pub async fn lookup(&self, parent: InodeId, name: &Name) -> Result<Attr, MetaError> {
+    pub async fn lookup(&self, parent: InodeId, name: &Name) -> Result<Found, MetaError> {
         self.with_session("lookup", async |rpc, context, session| {
             rpc.lookup(context, session, parent, name.clone()).await
         })
         .await
     }
 
-    pub async fn get_attr(&self, inode: InodeId) -> Result<Attr, MetaError> {
+    pub async fn get_attr(&self, inode: InodeId) -> Result<Granted<Attr>, MetaError> {
         self.with_session("getattr", async |rpc, context, session| rpc.get_attr(context, session, inode).await).await
+    }
+
+    /// An exclusive lease on a file, and its attributes as they are then.
+    pub async fn acquire(&self, inode: InodeId) -> Result<Attr, MetaError> {
+        self.with_session("acquire", async |rpc, context, session| rpc.acquire(context, session, inode).await).await
+    }
+
+    /// Events have been acted upon.
+    pub async fn acted(&self, events: Vec<u64>) -> Result<(), MetaError> {
+        self.with_session("acted", async |rpc, context, session| rpc.acted(context, session, events.clone()).await)
+            .await
+    }
+
+    /// After a restart of the metaserver: the files on which this mount wants to keep its exclusive leases. It has no others.
+    pub async fn reclaim_leases(&self, exclusive: &[InodeId]) -> Result<(), MetaError> {
+        let mut batches = exclusive.chunks(MAX_LEASES_PER_CALL).peekable();
+        loop {
+            let batch = batches.next().unwrap_or_default();
+            let last = batches.peek().is_none();
+            self.with_session("reclaim_leases", async |rpc, context, session| {
+                rpc.reclaim_leases(context, session, batch.to_vec(), last).await
+            })
+            .await?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Leases that this mount does not need. It is asked to drop them.
+    pub async fn return_leases(&self, inodes: &[InodeId]) -> Result<(), MetaError> {
+        self.with_session("return_leases", async |rpc, context, session| {
+            rpc.return_leases(context, session, inodes.to_vec()).await
+        })
+        .await
     }
 
     pub async fn read_link(&self, inode: InodeId) -> Result<Vec<u8>, MetaError> {
@@ -45,11 +80,15 @@ impl MetaClient {
         self.query("statfs", async |rpc, context| rpc.stat_fs(context).await).await
     }
 
+    /// Answered only in the session in which programs write: whoever knows where a chunk is may write to it.
     pub async fn locate(&self, inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<ChunkLocation>, MetaError> {
-        self.with_session("locate", async |rpc, context, session| {
-            rpc.locate(context, session, inode, first, count).await
-        })
-        .await
+        let (session, chunks) = self
+            .with_session("locate", async |rpc, context, session| {
+                let located = rpc.locate(context, session, inode, first, count).await?;
+                Ok(located.map(|chunks| (session, chunks)))
+            })
+            .await?;
+        if self.term().is_written_in(session) { Ok(chunks) } else { Err(MetaError::SessionLost) }
     }
 
     /// The first chunk of each of these files, where that can be said at once.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::CALL_DEADLINE;
 use super::error::MetaError;
 use super::link::{Doubt, Link, context, timed};
+use super::outage::Outage;
 use super::session::Established;
 
 /// Wait after a first transient refusal; it doubles with each further one.
@@ -28,27 +29,29 @@ pub(super) enum Attempt<T> {
     InDoubt,
 }
 
+/// What ends the patience of all operations.
+#[derive(Clone, Copy)]
+pub(super) struct Limits<'a> {
+    pub stop: &'a CancellationToken,
+    pub outage: &'a Outage,
+    /// For an operation, and for an outage: in one that has lasted so long, no operation waits any more.
+    pub timeout: Option<Duration>,
+}
+
 /// The patience of one operation.
 pub(super) struct Patience<'a> {
     link: &'a Link,
     endpoint: &'a Endpoint,
-    stop: &'a CancellationToken,
+    limits: Limits<'a>,
     asked: &'static str,
     since: Instant,
-    timeout: Option<Duration>,
     backoff: Backoff,
 }
 
 impl<'a> Patience<'a> {
-    pub fn new(
-        link: &'a Link,
-        endpoint: &'a Endpoint,
-        stop: &'a CancellationToken,
-        timeout: Option<Duration>,
-        asked: &'static str,
-    ) -> Self {
+    pub fn new(link: &'a Link, endpoint: &'a Endpoint, limits: Limits<'a>, asked: &'static str) -> Self {
         let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        Self { link, endpoint, stop, asked, since: Instant::now(), timeout, backoff }
+        Self { link, endpoint, limits, asked, since: Instant::now(), backoff }
     }
 
     /// The connection to use for the next attempt.
@@ -126,14 +129,18 @@ impl<'a> Patience<'a> {
                 None => Ok(wait.await),
             }
         };
-        self.stop.run_until_cancelled(wait).await.unwrap_or(Err(MetaError::Stopping))
+        self.limits.stop.run_until_cancelled(wait).await.unwrap_or(Err(MetaError::Stopping))
     }
 
     fn remaining(&self) -> Option<Duration> {
-        self.timeout.map(|timeout| timeout.saturating_sub(self.since.elapsed()))
+        self.limits.timeout.map(|timeout| timeout.saturating_sub(self.waited()))
+    }
+
+    fn waited(&self) -> Duration {
+        self.since.elapsed().max(self.limits.outage.lasts().unwrap_or_default())
     }
 
     fn timed_out(&self) -> MetaError {
-        MetaError::TimedOut { endpoint: self.endpoint.clone(), waited: self.since.elapsed() }
+        MetaError::TimedOut { endpoint: self.endpoint.clone(), waited: self.waited() }
     }
 }

@@ -36,4 +36,6 @@ pub(super) struct Established {
     pub epoch: u64,
     pub rpc: MetaServiceClient,
     pub session: Arc<Session>,
+    /// Of the metaserver: another one after each of its starts.
+    pub incarnation: u64,
 }

@@ -10,19 +10,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use cairn_proto::transport::Endpoint;
 use fuser::{Config, MountOption, Notifier, Session, SessionACL};
 use nix::mount::MsFlags;
 use tokio::sync::watch;
 
 use super::error::MountError;
 use super::mountinfo;
+use super::place::{FS_TYPE, Place, source_of};
 use super::unmount::{UnmountMode, unmount};
 use crate::config::{ClientConfig, MountConfig};
 use crate::fuse::FuseShim;
 
 const FUSE_DEVICE: &str = "/dev/fuse";
-/// File system type, as `mount` and `findmnt` show it.
-const FS_TYPE: &str = "fuse.cairn";
 const SUBTYPE: &str = "cairn";
 
 /// A file system that the kernel sends its calls to.
@@ -33,8 +33,9 @@ pub(super) struct Attached {
     pub detached: watch::Receiver<bool>,
 }
 
-/// The real path of a mount point, if it can be one.
-pub(super) fn check(mountpoint: &Path) -> Result<PathBuf, MountError> {
+/// The real path of a mount point, if it can be one. A mount of the same file system whose process is gone is no hindrance: it is taken
+/// away in the moment in which the new one comes, so that programs never see the bare directory in between.
+pub(super) fn check(mountpoint: &Path, metaserver: &Endpoint) -> Result<PathBuf, MountError> {
     let path = mountpoint.to_owned();
     let real = fs::canonicalize(mountpoint).map_err(|error| match error.raw_os_error() {
         Some(libc::ENOENT) => MountError::NoMountpoint(path.clone()),
@@ -43,10 +44,11 @@ pub(super) fn check(mountpoint: &Path) -> Result<PathBuf, MountError> {
         _ => MountError::BadMountpoint { path: path.clone(), source: error },
     })?;
     // Before the directory itself is asked for anything: what is mounted there may not answer.
-    if let Some(mount) =
-        mountinfo::at(&real).filter(|mount| mount.kind == FS_TYPE || mount.source.starts_with("cairn#"))
-    {
-        return Err(MountError::AlreadyMounted { path: real, source_name: mount.source });
+    match Place::of(&real) {
+        Place::Free => {}
+        place if place.is_dead_mount_of(metaserver) => return Ok(real),
+        Place::Dead { .. } => return Err(MountError::DeadMount(real)),
+        Place::Mounted { source } => return Err(MountError::AlreadyMounted { path: real, source_name: source }),
     }
     match fs::metadata(&real) {
         Ok(metadata) if metadata.is_dir() => Ok(real),
@@ -66,6 +68,7 @@ pub(super) async fn attach(shim: FuseShim, config: &MountConfig) -> Result<Attac
 
 fn attach_blocking(shim: FuseShim, config: &MountConfig) -> Result<Attached, MountError> {
     let failed = |source| MountError::Attach { mountpoint: config.mountpoint.clone(), source };
+    remove_dead(config).map_err(failed)?;
     let device = OpenOptions::new().read(true).write(true).open(FUSE_DEVICE).map_err(MountError::NoFuse)?;
     let session = if nix::unistd::geteuid().is_root() {
         mount_as_root(&device, config).map_err(failed)?;
@@ -78,13 +81,25 @@ fn attach_blocking(shim: FuseShim, config: &MountConfig) -> Result<Attached, Mou
     let notifier = session.notifier();
     let (let_go, detached) = watch::channel(false);
     let serve = move || {
-        if let Err(error) = session.run() {
-            tracing::error!(%error, "the connection to the kernel ended badly");
+        match session.run() {
+            Ok(()) => {}
+            // `umount -f`.
+            Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => tracing::info!("unmounted by force"),
+            Err(error) => tracing::error!(%error, "the connection to the kernel ended badly"),
         }
         let_go.send_replace(true);
     };
     thread::Builder::new().name("fuse-session".to_owned()).spawn(serve).map_err(failed)?;
     Ok(Attached { notifier, detached })
+}
+
+/// Takes away what [`check`] has found dead.
+fn remove_dead(config: &MountConfig) -> io::Result<()> {
+    if Place::of(&config.mountpoint).is_dead_mount_of(&config.metaserver) {
+        tracing::info!(mountpoint = %config.mountpoint.display(), "taking away a mount whose process is gone");
+        unmount(&config.mountpoint, UnmountMode::Lazy)?;
+    }
+    Ok(())
 }
 
 /// `mount(2)`. The device's descriptor is what connects the mount to this process.
@@ -99,7 +114,7 @@ fn mount_as_root(device: &File, config: &MountConfig) -> io::Result<()> {
     if config.client.allow_other {
         options.push_str(",allow_other");
     }
-    let source = source(config);
+    let source = source_of(&config.metaserver);
     nix::mount::mount(
         Some(source.as_str()),
         &config.mountpoint,
@@ -108,11 +123,6 @@ fn mount_as_root(device: &File, config: &MountConfig) -> io::Result<()> {
         Some(options.as_str()),
     )?;
     Ok(())
-}
-
-/// Names the cluster in `mount`'s output: `cairn#HOST:PORT`.
-fn source(config: &MountConfig) -> String {
-    format!("cairn#{}", config.metaserver)
 }
 
 fn flags(client: &ClientConfig) -> MsFlags {
@@ -132,7 +142,7 @@ fn acl(client: &ClientConfig) -> SessionACL {
 fn fuser_config(config: &MountConfig) -> Config {
     let client = &config.client;
     let mut options = vec![
-        MountOption::FSName(source(config)),
+        MountOption::FSName(source_of(&config.metaserver)),
         MountOption::Subtype(SUBTYPE.to_owned()),
         MountOption::DefaultPermissions,
     ];

@@ -15,7 +15,7 @@ pub enum MountError {
     NotADirectory(PathBuf),
     #[error("mount point {} cannot be used", path.display())]
     BadMountpoint { path: PathBuf, source: io::Error },
-    #[error("a mount whose process is gone is in the way at {}: remove it with `umount {}`", .0.display(), .0.display())]
+    #[error("a mount of something else whose process is gone is in the way at {}: remove it with `umount {}`", .0.display(), .0.display())]
     DeadMount(PathBuf),
     #[error("{source_name} is already mounted at {}", path.display())]
     AlreadyMounted { path: PathBuf, source_name: String },

@@ -7,19 +7,22 @@ mod attach;
 mod error;
 mod health;
 mod mountinfo;
+mod place;
 mod unmount;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use cairn_proto::ids::SessionId;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::{MountError, RunError, StopError};
+pub use place::Place;
 pub use unmount::{UnmountMode, unmount};
 
 use self::health::MountHealth;
@@ -30,6 +33,10 @@ use crate::vfs::Vfs;
 
 /// For requests that were taken from the kernel before it let go.
 const LAST_CALLS_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the session of a client that is dead to be ended.
+const BURY_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a first look at what there is.
+const LOOK_AROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A mounted file system. Dropped without [`Mount::stop`] it stays mounted until the process ends.
 #[derive(Debug)]
@@ -46,7 +53,7 @@ pub struct Mount {
 impl Mount {
     /// Must be called within a tokio runtime of several threads, which then serves the mount.
     pub async fn start(config: MountConfig) -> Result<Self, MountError> {
-        let mountpoint = attach::check(&config.mountpoint)?;
+        let mountpoint = attach::check(&config.mountpoint, &config.metaserver)?;
         let config = MountConfig { mountpoint, ..config };
         let health = match config.client.health_address().map_err(ClientError::from)? {
             Some(address) => Some(MountHealth::start(address).await?),
@@ -54,6 +61,10 @@ impl Mount {
         };
         let label = config.mountpoint.display().to_string();
         let client = Client::start(config.metaserver.clone(), &config.client, label).await?;
+        if let Some(dead) = config.successor_of {
+            let buried = tokio::time::timeout(BURY_TIMEOUT, client.meta().bury(dead)).await;
+            tracing::debug!(session = %dead, ?buried, "ended the session of the client before this one");
+        }
         let calls = TaskTracker::new();
         let shim = FuseShim::new(client.vfs().clone(), Handle::current(), calls.clone());
         let attached = match attach::attach(shim, &config).await {
@@ -67,6 +78,9 @@ impl Mount {
         match KernelNotifier::start(attached.notifier) {
             Ok(notifier) => client.vfs().attach_kernel(Box::new(notifier)),
             Err(error) => tracing::error!(%error, "the kernel will not be told of changes by others"),
+        }
+        if tokio::time::timeout(LOOK_AROUND_TIMEOUT, client.vfs().look_around()).await.is_err() {
+            tracing::debug!("the metaserver has not yet said what `df` shows while it is away");
         }
         attach::raise_read_ahead(&config.mountpoint, MAX_REQUEST_BYTES);
         tracing::info!(mountpoint = %config.mountpoint.display(), metaserver = %config.metaserver, "mounted");
@@ -83,6 +97,18 @@ impl Mount {
 
     pub fn vfs(&self) -> &Arc<Vfs> {
         self.client.vfs()
+    }
+
+    /// The kernel's number for the connection, by which it stands under `/sys/fs/fuse/connections`.
+    pub fn connection(&self) -> Option<u64> {
+        let device = mountinfo::at(self.mountpoint())?.device;
+        let (_, minor) = device.split_once(':')?;
+        minor.parse().ok()
+    }
+
+    /// The session with the metaserver, where it can be reached.
+    pub fn session(&self) -> Option<SessionId> {
+        self.client.meta().session()
     }
 
     /// Where it is mounted, as a real path.
@@ -105,28 +131,38 @@ impl Mount {
         if let Some(health) = &self.health {
             health.stopping();
         }
-        let detached = if *self.detached.borrow() { Ok(()) } else { self.detach().await };
+        let due = Instant::now() + self.config.client.stop_timeout();
+        let detached = if *self.detached.borrow() { Ok(()) } else { self.detach(due).await };
         self.calls.close();
-        if tokio::time::timeout(LAST_CALLS_TIMEOUT, self.calls.wait()).await.is_err() {
+        if tokio::time::timeout(LAST_CALLS_TIMEOUT, self.calls_end()).await.is_err() {
             tracing::warn!(calls = self.calls.len(), "calls of the kernel are abandoned");
         }
-        self.client.stop().await?;
+        self.client.stop_until(due).await?;
         detached
     }
 
     /// Has the kernel let go: kindly first, then by force, with what was written saved in between.
-    async fn detach(&self) -> Result<(), StopError> {
+    async fn detach(&self, due: Instant) -> Result<(), StopError> {
         let mountpoint = &self.config.mountpoint;
-        let limit = self.config.client.stop_timeout();
-        if let Err(error) = unmount::patiently(mountpoint, limit.min(unmount::BUSY_PATIENCE)).await {
+        let patience = due.saturating_duration_since(Instant::now()).min(unmount::BUSY_PATIENCE);
+        if let Err(error) = unmount::patiently(mountpoint, patience).await {
             tracing::warn!(mountpoint = %mountpoint.display(), %error, "in use; it is taken from the programs that use it");
-            let _ = tokio::time::timeout(limit, self.vfs().sync_all()).await;
+            let saved = self.client.save_until(due).await;
+            tracing::debug!(?saved, "saved before that");
             unmount::in_background(mountpoint, UnmountMode::Force)
                 .await
                 .map_err(|source| StopError::StillMounted { mountpoint: mountpoint.clone(), source })?;
         }
         let _ = tokio::time::timeout(LAST_CALLS_TIMEOUT, self.ended()).await;
         Ok(())
+    }
+
+    /// Returns when the last call is done, or has to wait for a metaserver that is away.
+    async fn calls_end(&self) {
+        tokio::select! {
+            () = self.calls.wait() => {}
+            () = self.client.meta().outage().has_lasted(Duration::ZERO) => {}
+        }
     }
 }
 

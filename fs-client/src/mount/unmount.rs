@@ -1,5 +1,6 @@
 //! Unmounting. None of it asks the file system anything, so it works while servers are down.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -7,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
+
+use super::mountinfo;
 
 /// How long a mount that is in use is asked for again before it is taken away.
 pub(super) const BUSY_PATIENCE: Duration = Duration::from_secs(3);
@@ -46,18 +49,30 @@ pub fn unmount(mountpoint: &Path, mode: UnmountMode) -> io::Result<()> {
 
 /// Whoever is not root but mounted it may unmount it through the set-uid helper.
 fn with_helper(mountpoint: &Path, mode: UnmountMode) -> io::Result<()> {
+    if mode == UnmountMode::Force {
+        abort(mountpoint)?;
+    }
     let mut command = Command::new("fusermount3");
     command.arg("-u");
     if mode != UnmountMode::Normal {
         command.arg("-z");
     }
-    let output = command.arg("--").arg(mountpoint).output()?;
+    // Without it there is nobody who may.
+    let not_there = |error| io::Error::new(io::ErrorKind::PermissionDenied, format!("fusermount3: {error}"));
+    let output = command.arg("--").arg(mountpoint).output().map_err(not_there)?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let kind = if said.contains("busy") { io::ErrorKind::ResourceBusy } else { io::ErrorKind::PermissionDenied };
     Err(io::Error::new(kind, said))
+}
+
+/// Makes the calls of programs fail, by the switch that the kernel gives to whoever has mounted it.
+fn abort(mountpoint: &Path) -> io::Result<()> {
+    let Some(mount) = mountinfo::at(mountpoint) else { return Ok(()) };
+    let connection = mount.device.split_once(':').map_or(&*mount.device, |(_, minor)| minor);
+    fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1")
 }
 
 /// [`unmount`], on a thread of its own.

@@ -100,9 +100,8 @@ impl Vfs {
             if let Err(error) = sent.await {
                 return tracing::debug!(%error, "access times were not sent");
             }
-            // What was cached shows older times; whoever asks next gets them fresh.
             for &(inode, atime) in &batch {
-                self.known.attrs.doubt(inode);
+                self.known.touched(inode, atime);
                 self.delegations.touched(inode, atime);
             }
             atimes.sent(&batch);

@@ -1,8 +1,11 @@
 //! `getattr` and `setattr`: `stat`, `chmod`, `chown`, `truncate`, `utimensat`.
 
+use std::time::Duration;
+
 use cairn_proto::attr::{Attr, MAX_FILE_SIZE, S_ISGID, S_ISUID, SetAttr};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::InodeId;
+use cairn_proto::meta::Granted;
 
 use super::Vfs;
 use super::caller::Caller;
@@ -12,38 +15,27 @@ use crate::io::FileIo;
 
 impl Vfs {
     pub async fn getattr(&self, inode: InodeId) -> Result<Looked, VfsError> {
-        let asked = self.known.now();
-        if let Some(attr) = self.delegations.attr(inode) {
+        if let Some(attr) = self.delegations.attr(inode).or_else(|| self.known.attr(inode)) {
             return Ok(self.seen_here(attr));
         }
-        if let Some(known) = self.known.attrs.get(inode, asked) {
-            return Ok(Looked {
-                attr: self.shown(known.value),
-                attr_validity: known.remaining,
-                name_validity: known.remaining,
-            });
-        }
         self.delegations.settle(&[inode]).await?;
+        let asked = self.known.asked();
         match self.meta.get_attr(inode).await.map_err(VfsError::from) {
-            Ok(attr) => Ok(self.saw(attr, asked)),
-            Err(error) => self.tombstone(inode).ok_or(error),
+            Ok(Granted { value, leased }) => Ok(self.saw(value, leased, asked)),
+            Err(error) if Self::is_gone(&error) => self.tombstone(inode).ok_or(error),
+            Err(error) => Err(error),
         }
     }
 
-    /// What was removed on this mount may still be stood in, or held by a descriptor that does no I/O: as on a local disk, it
-    /// can be looked at until the last reference is gone.
+    /// What was removed may still be stood in, or held by a descriptor that does no I/O: as on a local disk, it can be looked at
+    /// until the last reference is gone.
     fn tombstone(&self, inode: InodeId) -> Option<Looked> {
-        self.last_seen(inode).filter(|attr| attr.nlink == 0).map(|attr| self.seen_here(attr))
+        self.last_seen(inode).map(|attr| self.seen_here(Attr { nlink: 0, ..attr }))
     }
 
     /// Attributes that are right now.
     pub(super) fn seen_here(&self, attr: Attr) -> Looked {
-        let now = self.known.now();
-        Looked {
-            attr: self.shown(attr),
-            attr_validity: self.known.attr_validity(now),
-            name_validity: self.known.name_validity(now),
-        }
+        Looked { attr: self.shown(attr), attr_validity: self.known.validity(), name_validity: Duration::ZERO }
     }
 
     pub async fn setattr(&self, caller: Caller, inode: InodeId, mut set: SetAttr) -> Result<Looked, VfsError> {
@@ -60,30 +52,33 @@ impl Vfs {
             atimes.forget(inode);
         }
         let moves_contents = set.size.is_some() || set.mtime.is_some();
-        let asked = self.known.now();
+        let asked = self.known.asked();
         self.delegations.room().await?;
         if let Some(attr) = self.delegations.set_attr(inode, &set) {
-            self.known.attrs.learn(&attr, asked);
+            self.known.learn(&attr, false, asked);
             if set.mtime.is_some() {
                 self.known.changed(&attr, asked);
                 if let Some(io) = &io {
                     io.times_set(&attr);
                 }
             }
-            return Ok(self.seen_here(attr));
+            return Ok(set_here(self.seen_here(attr)));
         }
         let _asking = self.delegations.ask(&[inode]).await?;
         let attr = self.apply_set(io.as_deref(), inode, set).await?;
         if moves_contents {
             self.known.changed(&attr, asked);
         }
-        Ok(self.saw(attr, asked))
+        Ok(set_here(self.saw(attr, false, asked)))
     }
 
     async fn apply_set(&self, io: Option<&FileIo>, inode: InodeId, set: SetAttr) -> Result<Attr, VfsError> {
         let sets_mtime = set.mtime.is_some();
         let attr = match (set.size, io) {
-            (Some(size), Some(io)) => io.truncate_with(size, self.meta.set_attr(inode, set)).await?,
+            (Some(size), Some(io)) => {
+                let set = async { Ok::<_, VfsError>(self.meta.set_attr(inode, set).await?) };
+                io.truncate_with(size, set).await?
+            }
             _ => self.meta.set_attr(inode, set).await?,
         };
         if sets_mtime && let Some(io) = io {
@@ -115,6 +110,12 @@ impl Vfs {
     pub(super) fn is_gone(error: &VfsError) -> bool {
         matches!(error.refusal(), Some(FsError::Stale(_) | FsError::NotFound))
     }
+}
+
+/// The kernel takes over the answer to a change without asking whether it was told to forget the inode meanwhile. So it is not to
+/// remember it.
+fn set_here(looked: Looked) -> Looked {
+    Looked { attr_validity: Duration::ZERO, ..looked }
 }
 
 /// A write clears setuid and setgid when it is committed. Where they are set now, writes that came first are committed first, or

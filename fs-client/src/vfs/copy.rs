@@ -32,11 +32,15 @@ impl Vfs {
         let mut left = len.min(MAX_COPY_BYTES);
         let mut copied = 0;
         while left > 0 {
+            let reading = self.reading(&source.io).await?;
             let bytes = source.io.read(offset_in, left.min(MAX_PIECE_BYTES as u64) as u32).await?;
+            // Both may be one file: a lease to write it is not to wait for this read.
+            drop(reading);
             let count = bytes.len() as u64;
             if count == 0 {
                 break;
             }
+            let _writing = self.writing(&target.io).await?;
             target.io.write(offset_out, bytes, Timestamp::now(), kill).await?;
             (offset_in, offset_out) = (offset_in + count, offset_out + count);
             (left, copied) = (left - count, copied + count);

@@ -2,17 +2,17 @@
 
 use std::ffi::OsStr;
 
-use cairn_proto::attr::{FileKind, MODE_BITS, SYMLINK_MAX_BYTES};
+use cairn_proto::attr::{MODE_BITS, SYMLINK_MAX_BYTES};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::InodeId;
-use cairn_proto::meta::{ChangedDir, NewNode};
+use cairn_proto::meta::{ChangedDir, Lease, NewNode};
 use cairn_proto::name::Name;
 
 use super::Vfs;
 use super::caller::Caller;
 use super::error::VfsError;
 use super::lookup::Looked;
-use crate::cache::{Moment, Named};
+use crate::cache::{Asked, Named};
 use crate::delegation::{Created, Use};
 use crate::meta::{Entry, MetaError, NewEntry};
 
@@ -37,7 +37,8 @@ impl Vfs {
     pub async fn make(&self, caller: Caller, parent: InodeId, name: &OsStr, new: NewInode) -> Result<Looked, VfsError> {
         let creation = Creation { exclusive: true, open: false };
         let (entry, asked) = self.create_entry(caller, parent, name, new, creation).await?;
-        Ok(self.saw(entry.attr, asked))
+        let leased = entry.lease != Lease::None;
+        Ok(Looked { name_validity: self.name_validity(parent), ..self.saw(entry.attr, leased, asked) })
     }
 
     pub async fn symlink(
@@ -57,11 +58,13 @@ impl Vfs {
 
     pub async fn link(&self, inode: InodeId, parent: InodeId, name: &OsStr) -> Result<Looked, VfsError> {
         let name = Name::from_os(name)?;
-        let asked = self.known.now();
+        let asked = self.known.asked();
         let _asking = self.delegations.ask(&[inode, parent]).await?;
+        // While it is being asked for, nothing is granted here.
+        self.no_longer_ours(inode).await;
         let entry = self.meta.link(inode, parent, name.clone()).await;
         let entry = self.entered(parent, &name, entry, asked)?;
-        Ok(self.saw(entry.attr, asked))
+        Ok(self.saw(entry.attr, false, asked))
     }
 
     /// A new entry, and when it was asked for.
@@ -72,9 +75,9 @@ impl Vfs {
         name: &OsStr,
         new: NewInode,
         creation: Creation,
-    ) -> Result<(Entry, Moment), VfsError> {
+    ) -> Result<(Entry, Asked), VfsError> {
         let name = Name::from_os(name)?;
-        let asked = self.known.now();
+        let asked = self.known.asked();
         let NewInode { node, mode, umask } = new;
         let Creation { exclusive, open } = creation;
         let entry = NewEntry {
@@ -97,23 +100,27 @@ impl Vfs {
         // Of a file that was there before, somebody else may have changed the contents.
         if entry.created {
             self.known.changed(&entry.attr, asked);
-            if entry.attr.kind == FileKind::Directory {
-                self.known.names.made_dir(&entry.attr, asked, self.known.now());
-            }
         }
         Ok((entry, asked))
     }
 
-    fn created_here(&self, parent: InodeId, name: Name, open: bool, created: Created, asked: Moment) -> Entry {
+    fn created_here(&self, parent: InodeId, name: Name, open: bool, created: Created, asked: Asked) -> Entry {
         let Created { attr, parent: parent_attr, policy } = created;
         if open {
             self.meta.opened_ahead(attr.inode);
         }
         self.known.named(parent, name, Named::Inode(attr.inode), asked);
-        self.known.attrs.learn(&parent_attr, asked);
+        self.known.learn(&parent_attr, false, asked);
         self.known.changed(&attr, asked);
         let before = parent_attr.changed_at;
-        Entry { attr, parent: ChangedDir { attr: parent_attr, before }, created: true, policy, chunks: Vec::new() }
+        Entry {
+            attr,
+            parent: ChangedDir { attr: parent_attr, before },
+            created: true,
+            policy,
+            chunks: Vec::new(),
+            lease: Lease::None,
+        }
     }
 
     /// Enters what came of a mutation that makes a name.
@@ -122,14 +129,15 @@ impl Vfs {
         parent: InodeId,
         name: &Name,
         entry: Result<Entry, MetaError>,
-        asked: Moment,
+        asked: Asked,
     ) -> Result<Entry, VfsError> {
-        let entry = entry.inspect_err(|error| self.doubt(parent, name, error))?;
+        let entry = entry.inspect_err(|error| self.doubt(parent, name, error));
+        let entry = entry.map_err(|error| VfsError::from(error).in_directory(parent))?;
         self.delegations.entered(parent, name, &entry.attr);
         self.delegations.learn(&entry.parent.attr);
         self.delegations.used(parent, Use::Change);
         self.known.named(parent, name.clone(), Named::Inode(entry.attr.inode), asked);
-        self.known.changed_dir(&entry.parent, asked);
+        self.known.learn(&entry.parent.attr, false, asked);
         Ok(entry)
     }
 }

@@ -8,6 +8,7 @@ use cairn_proto::time::Timestamp;
 use super::Vfs;
 use super::error::VfsError;
 use super::files::{FileHandle, OpenFile};
+use super::leases::Turn;
 
 /// How a write is to be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct WriteHow {
     pub append: bool,
     /// Clear setuid and setgid bits.
     pub kill_suid_sgid: bool,
+    /// The kernel writes pages of a mapping.
+    pub from_pages: bool,
 }
 
 impl Vfs {
@@ -25,9 +28,13 @@ impl Vfs {
         if !file.access.read {
             return Err(VfsError::WrongAccess(handle.0));
         }
-        let bytes = match file.io.try_read(offset, len) {
+        let at_hand = self.try_reading(&file.io).and_then(|_reading| file.io.try_read(offset, len));
+        let bytes = match at_hand {
             Some(bytes) => bytes,
-            None => file.io.read(offset, len).await?,
+            None => {
+                let _reading = self.reading(&file.io).await?;
+                file.io.read(offset, len).await?
+            }
         };
         self.touch_file(&file);
         Ok(bytes)
@@ -35,6 +42,13 @@ impl Vfs {
 
     /// All of `data`, or an error.
     pub async fn write(&self, handle: FileHandle, offset: u64, data: Bytes, how: WriteHow) -> Result<(), VfsError> {
+        self.take_in(handle, offset, data, how).await?;
+        self.write_through(handle).await
+    }
+
+    /// The first half of a write: its bytes are in the buffer when this has returned, and where it is dropped before, they never
+    /// will be.
+    pub async fn take_in(&self, handle: FileHandle, offset: u64, data: Bytes, how: WriteHow) -> Result<(), VfsError> {
         let file = self.files.get(handle)?;
         if !file.access.write {
             return Err(VfsError::WrongAccess(handle.0));
@@ -43,6 +57,13 @@ impl Vfs {
         if how.kill_suid_sgid {
             self.clear_suid(file.inode).await?;
         }
+        // Pages of a mapping come when the kernel likes, which may wait for them before it lets others have their turn. Stores to
+        // a mapping are in no order with what others do before they are synced, so they need no lease.
+        let turn = match how {
+            WriteHow { from_pages: true, .. } => Turn::Pages,
+            _ if file.is_direct => Turn::Lease(self.writing(&file.io).await?),
+            _ => self.writing_pages(&file.io).await?,
+        };
         let mtime = Timestamp::now();
         if how.append {
             self.append(&file, offset, data, mtime, how).await?;
@@ -52,6 +73,16 @@ impl Vfs {
             }
             file.io.write(offset, data, mtime, how.kill_suid_sgid).await?;
         }
+        if matches!(turn, Turn::AtOnce(_)) {
+            file.io.flush().await?;
+        }
+        drop(turn);
+        Ok(())
+    }
+
+    /// The second half: where writes are to be durable when they return, they are.
+    pub async fn write_through(&self, handle: FileHandle) -> Result<(), VfsError> {
+        let file = self.files.get(handle)?;
         if file.writes_durably() {
             file.io.sync().await?;
         }
@@ -81,15 +112,15 @@ impl Vfs {
         if known.is_some_and(|attr| attr.mode & (S_ISUID | S_ISGID) == 0) {
             return Ok(());
         }
-        let asked = self.known.now();
+        let asked = self.known.asked();
         let set = SetAttr { kill_suid_sgid: true, ..SetAttr::default() };
         if let Some(attr) = self.delegations.set_attr(inode, &set) {
-            self.known.attrs.learn(&attr, asked);
+            self.known.learn(&attr, false, asked);
             return Ok(());
         }
         let _asking = self.delegations.ask(&[inode]).await?;
         let attr = self.meta.set_attr(inode, set).await?;
-        self.saw(attr, asked);
+        self.saw(attr, false, asked);
         Ok(())
     }
 }

@@ -3,28 +3,34 @@
 //! The offset of an entry is its cookie plus [`FIRST_ENTRY`], so that a listing goes on where it was however the directory has
 //! changed: cookies are never reused. A page that was fetched is kept with the open directory until it has been listed, unless
 //! this mount changes the directory meanwhile: then what is left of it is fetched again, or the kernel would be told of entries
-//! that it has just removed.
+//! that it has just removed. A directory that fits into one page is remembered beyond that, for the next one who lists it: programs
+//! like to look whether there is something in it, and then what.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::ids::{DirCookie, InodeId};
 use cairn_proto::meta::{DirEntry, MAX_DIR_PAGE, ReadDir};
 use cairn_proto::name::Name;
+use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 
 use super::Vfs;
 use super::error::VfsError;
 use super::files::DirHandle;
 use super::lookup::Looked;
-use crate::cache::{DirEpoch, Moment, Named};
+use crate::cache::{Asked, DirEpoch, Named};
 
 /// What is added to cookies: `.` and `..` come first.
 const FIRST_ENTRY: u64 = 2;
 /// Entries in the first page of a listing; each further one is twice as large.
 const FIRST_PAGE: u32 = 128;
+/// Directories whose only page is remembered.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// One entry as it is listed.
 #[derive(Debug)]
@@ -39,10 +45,19 @@ pub struct Listed<'a> {
 }
 
 /// Open directories by handle.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OpenDirs {
     next: AtomicU64,
     by_handle: RwLock<HashMap<DirHandle, Arc<OpenDir>>>,
+    /// The pages of directories that have only one.
+    whole: Mutex<LruCache<InodeId, Page>>,
+}
+
+impl Default for OpenDirs {
+    fn default() -> Self {
+        let whole = Mutex::new(LruCache::new(REMEMBERED));
+        Self { next: AtomicU64::new(0), by_handle: RwLock::default(), whole }
+    }
 }
 
 #[derive(Debug)]
@@ -51,20 +66,31 @@ struct OpenDir {
     page: Mutex<Option<Page>>,
 }
 
-/// Entries that were fetched and not listed yet.
-#[derive(Debug)]
+/// Entries that were fetched.
+#[derive(Clone, Debug)]
 struct Page {
-    entries: VecDeque<DirEntry>,
-    /// The entries come after this one.
+    dir: InodeId,
+    /// They are right for as long as nobody is told otherwise.
+    leased: bool,
+    entries: Arc<[DirEntry]>,
+    /// So many of them were listed.
+    listed: usize,
+    /// What is not listed yet comes after this one.
     after: DirCookie,
-    /// Nothing follows them.
+    /// Nothing follows the entries.
     end: bool,
     parent: InodeId,
     plus: bool,
-    asked: Moment,
+    asked: Asked,
     epoch: DirEpoch,
     /// Entries to ask for next.
     next_limit: u32,
+}
+
+impl Page {
+    fn is_listed(&self) -> bool {
+        self.listed == self.entries.len()
+    }
 }
 
 impl Vfs {
@@ -106,8 +132,8 @@ impl Vfs {
 
     /// Lists what the page holds.
     async fn list(&self, page: &mut Page, sink: &mut (impl FnMut(Listed<'_>) -> bool + Send)) -> Result<(), VfsError> {
-        while let Some(entry) = page.entries.front() {
-            let looked = if page.plus { Some(self.listed_attr(entry, page.asked).await?) } else { None };
+        while let Some(entry) = page.entries.get(page.listed) {
+            let looked = if page.plus { Some(self.listed_attr(page.dir, entry).await?) } else { None };
             let listed = Listed {
                 name: entry.name.as_bytes(),
                 inode: entry.inode,
@@ -118,26 +144,24 @@ impl Vfs {
             if sink(listed) {
                 return Ok(());
             }
-            let cookie = entry.cookie;
-            page.after = cookie;
-            page.entries.pop_front();
+            page.after = entry.cookie;
+            page.listed += 1;
         }
         Ok(())
     }
 
     /// The newest attributes of an entry that was fetched a moment ago.
-    async fn listed_attr(&self, entry: &DirEntry, asked: Moment) -> Result<Looked, VfsError> {
-        if let Some(attr) = self.delegations.attr(entry.inode) {
-            return Ok(self.seen_here(attr));
+    async fn listed_attr(&self, dir: InodeId, entry: &DirEntry) -> Result<Looked, VfsError> {
+        if let Some(attr) = self.delegations.attr(entry.inode).or_else(|| self.known.attr(entry.inode)) {
+            return Ok(self.named_here(dir, attr));
         }
-        let newest = self.known.attrs.last_seen(entry.inode);
+        let newest = self.known.last_seen(entry.inode);
         let newer = |known: &Attr| entry.attr.as_ref().is_none_or(|attr| known.changed_at > attr.changed_at);
         match newest.filter(newer).or_else(|| entry.attr.clone()) {
-            Some(attr) => Ok(Looked {
-                attr: self.shown(attr),
-                attr_validity: self.known.attr_validity(asked),
-                name_validity: self.known.name_validity(asked),
-            }),
+            // Right a moment ago. The kernel asks again before it shows it to anybody.
+            Some(attr) => {
+                Ok(Looked { attr: self.shown(attr), attr_validity: Duration::ZERO, name_validity: Duration::ZERO })
+            }
             None => self.getattr(entry.inode).await,
         }
     }
@@ -147,40 +171,48 @@ impl Vfs {
         let kept = dir.page.lock().take();
         // A page that is thrown away half listed is a sign that the rest of a large one would be, too.
         let limit = match &kept {
-            Some(page) if page.after == after && !rewound && page.entries.is_empty() => page.next_limit,
+            Some(page) if page.after == after && !rewound && page.is_listed() => page.next_limit,
             _ => FIRST_PAGE,
         };
         let serves = |page: &Page| {
             page.after == after
-                && page.plus == plus
-                && !rewound
-                && (page.end || !page.entries.is_empty())
-                && page.epoch == self.known.names.epoch(dir.inode)
-                && !self.known.attr_validity(page.asked).is_zero()
+                && (page.plus || !plus || page.is_listed())
+                && (page.end || !page.is_listed())
+                && page.epoch == self.known.epoch(dir.inode)
+                && page.leased
+                && self.known.is_alive()
+                && self.known.is_current(dir.inode, page.asked)
         };
-        match kept.filter(serves) {
-            Some(page) => Ok(page),
+        let whole = || self.dirs.whole.lock().get(&dir.inode).cloned();
+        match kept.filter(|_| !rewound).filter(serves).or_else(|| whole().filter(serves)) {
+            Some(page) => Ok(Page { plus, ..page }),
             None => self.fetch(dir.inode, after, plus, limit).await,
         }
     }
 
     async fn fetch(&self, inode: InodeId, after: DirCookie, plus: bool, limit: u32) -> Result<Page, VfsError> {
-        let (asked, epoch) = (self.known.now(), self.known.names.epoch(inode));
         self.delegations.settle(&[inode]).await?;
+        let (asked, epoch) = (self.known.asked(), self.known.epoch(inode));
         let page = self.meta.read_dir(ReadDir { inode, after, limit, plus }).await.map_err(VfsError::from);
         let page = match page {
             Ok(page) => page,
             // A directory that was removed under a process that has it open is an empty one.
             Err(error) if Self::is_gone(&error) => {
-                cairn_proto::meta::DirPage { entries: Vec::new(), end: true, parent: inode }
+                cairn_proto::meta::DirPage { entries: Vec::new(), end: true, parent: inode, leased: false }
             }
             Err(error) => return Err(error),
         };
+        if page.leased {
+            self.known.dir_leased(inode, asked);
+        }
         for entry in &page.entries {
             self.entry_seen(inode, &entry.name, entry, asked, epoch);
         }
-        Ok(Page {
+        let page = Page {
+            dir: inode,
+            leased: page.leased || self.delegations.holds(inode),
             entries: page.entries.into(),
+            listed: 0,
             after,
             end: page.end,
             parent: page.parent,
@@ -188,13 +220,17 @@ impl Vfs {
             asked,
             epoch,
             next_limit: (limit * 2).min(MAX_DIR_PAGE),
-        })
+        };
+        if page.leased && page.end && after == DirCookie::START {
+            self.dirs.whole.lock().put(inode, page.clone());
+        }
+        Ok(page)
     }
 
-    fn entry_seen(&self, parent: InodeId, name: &Name, entry: &DirEntry, asked: Moment, epoch: DirEpoch) {
+    fn entry_seen(&self, parent: InodeId, name: &Name, entry: &DirEntry, asked: Asked, epoch: DirEpoch) {
         if let Some(attr) = &entry.attr {
-            self.known.names.learn(parent, name.clone(), Named::Inode(entry.inode), asked, epoch);
-            self.saw(attr.clone(), asked);
+            self.known.learn_name(parent, name.clone(), Named::Inode(entry.inode), asked, epoch);
+            self.saw(attr.clone(), entry.leased, asked);
         }
     }
 }

@@ -33,9 +33,10 @@ impl VfsError {
 fn meta(error: &MetaError) -> i32 {
     match error {
         MetaError::Refused(error) => refused(error),
-        MetaError::TimedOut { .. } => libc::ETIMEDOUT,
         MetaError::TooLarge { .. } => libc::E2BIG,
-        MetaError::Stopping | MetaError::SessionLost | MetaError::Unexpected { .. } => libc::EIO,
+        MetaError::TimedOut { .. } | MetaError::Stopping | MetaError::SessionLost | MetaError::Unexpected { .. } => {
+            libc::EIO
+        }
     }
 }
 
@@ -64,7 +65,8 @@ fn refused(error: &FsError) -> i32 {
         | FsError::NoReplica(_)
         | FsError::ChunkBusy(_)
         | FsError::NotReady
-        | FsError::Delegated(_) => libc::EIO,
+        | FsError::Delegated(_)
+        | FsError::Leased(_) => libc::EIO,
         FsError::SessionUnknown(_) | FsError::Storage => libc::EIO,
     }
 }
@@ -77,8 +79,11 @@ fn contents(error: &IoError) -> i32 {
             io::MetaError::Refused(error) => refused(error),
             io::MetaError::Unreachable => libc::EIO,
         },
-        IoError::Unreadable { .. } | IoError::Unwritable { .. } | IoError::LostUnsynced { .. } | IoError::Closed => {
-            libc::EIO
-        }
+        IoError::Unreadable { .. }
+        | IoError::Unwritable { .. }
+        | IoError::NotTaken { .. }
+        | IoError::LostUnsynced { .. }
+        | IoError::Fenced(_)
+        | IoError::Closed => libc::EIO,
     }
 }

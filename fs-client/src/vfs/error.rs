@@ -1,6 +1,7 @@
 //! Why an operation of the file system did not succeed.
 
 use cairn_proto::error::FsError;
+use cairn_proto::ids::InodeId;
 use cairn_proto::name::NameError;
 
 use crate::io::IoError;
@@ -65,8 +66,26 @@ impl VfsError {
         }
     }
 
+    /// In a directory that is gone nothing is found, and nothing is made: it was empty when it went.
+    pub(super) fn in_directory(self, dir: InodeId) -> Self {
+        match self.refusal() {
+            Some(FsError::Stale(gone)) if *gone == dir => FsError::NotFound.into(),
+            _ => self,
+        }
+    }
+
     /// Whether it is an answer of the file system, and not a failure of something below it.
     pub fn is_answer(&self) -> bool {
-        !matches!(self.errno(), libc::EIO | libc::ETIMEDOUT)
+        self.errno() != libc::EIO
+    }
+
+    /// Whether servers gave no answer for as long as the mount's `timeout` says.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Meta(MetaError::TimedOut { .. }) => true,
+            Self::Io(IoError::Meta { cause, .. }) => *cause == crate::io::MetaError::Unreachable,
+            Self::Io(error) => matches!(error, IoError::NotTaken { .. }),
+            _ => false,
+        }
     }
 }

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use cairn_proto::attr::Attr;
-use cairn_proto::ids::InodeId;
+use cairn_proto::ids::{InodeId, SessionId};
 use cairn_proto::policy::Durability;
 use parking_lot::{Mutex, RwLock};
 
 use super::error::VfsError;
-use crate::io::{ErrorCursor, FileIo};
+use crate::io::{ErrorCursor, FileIo, IoError};
 
 /// An open file, as the kernel names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,10 +25,15 @@ pub(super) struct OpenFile {
     pub handle: FileHandle,
     pub inode: InodeId,
     pub access: Access,
+    /// The kernel keeps no pages for it.
+    pub is_direct: bool,
     pub durability: Durability,
     pub io: Arc<FileIo>,
     /// Which errors of background writes this open has been told.
     errors: Mutex<ErrorCursor>,
+    /// The session in which it was opened. Locks that were set by it are lost with that.
+    session: SessionId,
+    is_fenced: AtomicBool,
     /// Second in which the access time was last looked after.
     read_at: AtomicI64,
 }
@@ -58,15 +62,34 @@ impl Access {
 }
 
 impl OpenFile {
-    pub fn new(handle: FileHandle, attr: &Attr, access: Access, durability: Durability, io: Arc<FileIo>) -> Self {
-        let errors = Mutex::new(io.error_cursor());
-        Self { handle, inode: attr.inode, access, durability, io, errors, read_at: AtomicI64::new(i64::MIN) }
+    pub fn new(
+        handle: FileHandle,
+        access: Access,
+        is_direct: bool,
+        durability: Durability,
+        io: Arc<FileIo>,
+        session: SessionId,
+    ) -> Self {
+        let (inode, errors) = (io.inode(), Mutex::new(io.error_cursor()));
+        let (is_fenced, read_at) = (AtomicBool::new(false), AtomicI64::new(i64::MIN));
+        Self { handle, inode, access, is_direct, durability, io, errors, session, is_fenced, read_at }
     }
 
-    /// An error of a background write that this open has not been told yet.
+    /// Locks that were set by it in another session than `now` are lost: then it writes no more.
+    pub fn fence(&self, now: SessionId) {
+        if self.session != now {
+            self.is_fenced.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// An error of a background write that this open has not been told yet; or that it is fenced, each time.
     pub fn check(&self) -> Result<(), VfsError> {
         let mut cursor = self.errors.lock();
-        self.io.take_error(&mut cursor).map_or(Ok(()), |error| Err(error.into()))
+        match self.io.take_error(&mut cursor) {
+            Some(error) => Err(error.into()),
+            None if self.is_fenced.load(Ordering::SeqCst) => Err(IoError::Fenced(self.inode).into()),
+            None => Ok(()),
+        }
     }
 
     /// Whether this is the first read in second `now`.

@@ -2,63 +2,132 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cairn_proto::attr::{Attr, FileKind};
-use cairn_proto::ids::InodeId;
-use cairn_proto::meta::ChangedDir;
+use cairn_proto::ids::{InodeId, SessionId};
 use cairn_proto::name::Name;
-use cairn_runtime::clock::Clock;
+use cairn_proto::time::Timestamp;
 
 use super::VfsOptions;
 use crate::cache::{
-    AttrCache, Contents, MAX_CONTENTS, MAX_XATTR_INODES, Moment, NameCache, Named, Validity, XattrCache,
+    Asked, AttrCache, Contents, DirEpoch, Drops, Learned, MAX_CONTENTS, MAX_XATTR_INODES, NameCache, Named, XattrCache,
 };
+use crate::meta::Term;
 
-/// The caches, and the clock they go by.
+/// The caches, and the leases that they stand on.
 pub struct Known {
-    clock: Arc<dyn Clock>,
-    validity: Validity,
-    pub(super) attrs: AttrCache,
-    pub(super) names: NameCache,
+    term: Arc<Term>,
+    /// The session that all of it was granted in.
+    session: AtomicU64,
+    drops: Drops,
+    attrs: AttrCache,
+    names: NameCache,
     pub(super) xattrs: XattrCache,
     pub(super) contents: Contents,
 }
 
 impl Known {
-    pub(super) fn new(options: &VfsOptions, clock: Arc<dyn Clock>) -> Self {
-        let validity = options.validity;
+    pub(super) fn new(options: &VfsOptions, term: Arc<Term>) -> Self {
         Self {
-            clock,
-            validity,
-            attrs: AttrCache::new(options.cached_attrs, validity.attrs),
-            names: NameCache::new(options.cached_names, validity.names),
+            session: AtomicU64::new(term.session().0),
+            term,
+            drops: Drops::default(),
+            attrs: AttrCache::new(options.cached_attrs),
+            names: NameCache::new(options.cached_names),
             xattrs: XattrCache::new(MAX_XATTR_INODES),
             contents: Contents::new(MAX_CONTENTS),
         }
     }
 
-    pub(super) fn now(&self) -> Moment {
-        Moment::now(&*self.clock)
+    /// To be taken before the metaserver is asked: see [`Drops`].
+    pub(super) fn asked(&self) -> Asked {
+        self.drops.asked()
+    }
+
+    /// Whether no lease on `inode` has ended since.
+    pub(super) fn is_current(&self, inode: InodeId, asked: Asked) -> bool {
+        self.drops.is_current(inode, asked)
+    }
+
+    /// For how long what is right now may be believed without asking again.
+    pub(super) fn validity(&self) -> Duration {
+        self.term.remaining(SessionId(self.session.load(Ordering::SeqCst)))
+    }
+
+    /// Whether leases are to be relied on.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.validity().is_zero()
+    }
+
+    /// Attributes that are right.
+    pub(super) fn attr(&self, inode: InodeId) -> Option<Attr> {
+        self.attrs.get(inode).filter(|_| self.is_alive())
+    }
+
+    /// Whether this mount has a lease on an inode.
+    pub(super) fn is_leased(&self, inode: InodeId) -> bool {
+        self.attrs.is_leased(inode) && self.is_alive()
+    }
+
+    /// The newest attributes seen, however long ago.
+    pub(super) fn last_seen(&self, inode: InodeId) -> Option<Attr> {
+        self.attrs.last_seen(inode)
+    }
+
+    /// What a name leads to, if that is known for sure.
+    pub(super) fn name(&self, parent: InodeId, name: &Name) -> Option<Named> {
+        self.names.get(parent, name).filter(|_| self.is_alive())
+    }
+
+    /// See [`NameCache::epoch`].
+    pub(super) fn epoch(&self, parent: InodeId) -> DirEpoch {
+        self.names.epoch(parent)
     }
 
     /// What a commit of written data brought back. The observer of [`crate::io::Io`].
     pub fn committed(&self, attr: &Attr) {
-        self.changed(attr, self.now());
+        // Without a lease, this makes nothing believable that is not.
+        self.changed(attr, self.asked());
+    }
+
+    /// Attributes that the metaserver answered to a question of `asked`, with a lease or without.
+    pub(super) fn learn(&self, attr: &Attr, leased: bool, asked: Asked) -> Learned {
+        self.attrs.learn(attr, leased, asked, &self.drops)
     }
 
     /// Attributes as a mutation of this mount, sent at `asked`, has left them.
-    pub(super) fn changed(&self, attr: &Attr, asked: Moment) {
-        self.attrs.learn(attr, asked);
+    pub(super) fn changed(&self, attr: &Attr, asked: Asked) {
+        self.learn(attr, false, asked);
         if attr.kind == FileKind::File {
             self.contents.wrote(attr);
         }
     }
 
-    /// A directory as a mutation of this mount, sent at `asked`, has left it. Its names are entered first.
-    pub(super) fn changed_dir(&self, dir: &ChangedDir, asked: Moment) {
-        self.attrs.learn(&dir.attr, asked);
-        self.names.changed_dir(dir, asked);
+    /// A later access time.
+    pub(super) fn touched(&self, inode: InodeId, atime: Timestamp) {
+        self.attrs.touched(inode, atime);
+    }
+
+    /// This mount has a lease on a directory, by the answer to a question of `asked`.
+    pub(super) fn dir_leased(&self, dir: InodeId, asked: Asked) {
+        self.names.leased(dir, asked, &self.drops);
+    }
+
+    /// Whether this mount has a lease on a directory's names.
+    pub(super) fn is_dir_leased(&self, dir: InodeId) -> bool {
+        self.names.is_leased(dir)
+    }
+
+    /// What a name leads to, by the answer to a question of `asked`.
+    pub(super) fn learn_name(&self, parent: InodeId, name: Name, named: Named, asked: Asked, epoch: DirEpoch) {
+        self.names.learn(parent, name, named, asked, epoch, &self.drops);
+    }
+
+    /// A name as a mutation of this mount, sent at `asked`, has left it.
+    pub(super) fn named(&self, parent: InodeId, name: Name, named: Named, asked: Asked) {
+        self.names.changed(parent, name, named, asked, &self.drops);
     }
 
     /// A mutation of a name failed: perhaps because of what was believed of it.
@@ -67,30 +136,37 @@ impl Known {
         self.attrs.doubt(parent);
     }
 
-    /// A name as a mutation of this mount, sent at `asked`, has left it.
-    pub(super) fn named(&self, parent: InodeId, name: Name, named: Named, asked: Moment) {
-        self.names.changed(parent, name, named, asked);
+    /// Others may look at a file from now on. Whatever is on its way from before says nothing else.
+    pub(super) fn no_longer_exclusive(&self, inode: InodeId) {
+        self.drops.dropped(inode);
     }
 
-    /// Nothing that is remembered is to be believed.
-    pub(super) fn clear(&self) {
-        self.attrs.clear();
+    /// The lease on an inode ends: nothing of it is believed from now on.
+    pub(super) fn drop_lease(&self, inode: InodeId) {
+        self.drops.dropped(inode);
+        self.attrs.doubt(inode);
+        self.names.forget_dir(inode);
+    }
+
+    /// All leases end, as their session may have. Answers on which inodes there were any.
+    pub(super) fn drop_all(&self) -> Vec<InodeId> {
+        let session = self.term.session();
+        self.drops.dropped_all();
         self.names.clear();
+        let dropped = self.attrs.doubt_all();
+        // Last: what was granted in the one before is not believed in this one.
+        self.session.store(session.0, Ordering::SeqCst);
+        dropped
     }
 
-    /// How long attributes asked for at `asked` may still be believed.
-    pub(super) fn attr_validity(&self, asked: Moment) -> Duration {
-        asked.after(self.validity.attrs).since(self.now())
-    }
-
-    /// How long a name asked for at `asked` may still be believed.
-    pub(super) fn name_validity(&self, asked: Moment) -> Duration {
-        asked.after(self.validity.names).since(self.now())
+    /// Leases that nobody needs any more.
+    pub(super) fn take_spare(&self, most: usize) -> Vec<InodeId> {
+        self.attrs.take_spare(most)
     }
 }
 
 impl fmt::Debug for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Known").field("validity", &self.validity).finish_non_exhaustive()
+        f.debug_struct("Known").field("term", &self.term).finish_non_exhaustive()
     }
 }

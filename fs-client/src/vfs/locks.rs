@@ -3,12 +3,12 @@
 //! The kernel leaves them to the metaserver, which knows those of all mounts. A lock of a process goes when the process closes any
 //! descriptor of the file, so it goes at a flush; one of an open file description goes with that.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_proto::error::FsError;
-use cairn_proto::ids::InodeId;
+use cairn_proto::ids::SessionId;
 use cairn_proto::lock::{Lock, LockOutcome, LockOwner, LockRange, LockSpace, LocksOf};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -33,19 +33,31 @@ impl LockedBy {
         self.owners.lock().entry(handle).or_default().insert(of);
     }
 
+    /// The open files by which one of `owners` may have set locks.
+    fn by(&self, owners: &BTreeSet<LocksOf>) -> Vec<FileHandle> {
+        let noted = self.owners.lock();
+        let is_theirs = |(_, of): &(&FileHandle, &HashSet<LocksOf>)| of.iter().any(|of| owners.contains(of));
+        noted.iter().filter(is_theirs).map(|(&handle, _)| handle).collect()
+    }
+
     fn take(&self, handle: FileHandle) -> HashSet<LocksOf> {
         self.owners.lock().remove(&handle).unwrap_or_default()
     }
 }
 
 impl Vfs {
-    /// `F_SETLK` and `F_OFD_SETLK`, and `flock` with `LOCK_NB`.
-    pub async fn set_lock(&self, handle: FileHandle, lock: Lock) -> Result<(), VfsError> {
+    /// `F_SETLK` and `F_OFD_SETLK`, and `flock` with `LOCK_NB`, unless the question itself is `given_up`.
+    pub async fn set_lock(&self, handle: FileHandle, lock: Lock, given_up: &CancellationToken) -> Result<(), VfsError> {
         self.locked_by.note(handle, lock.of());
-        match self.meta.set_lock(lock, false).await.map_err(refused)? {
-            LockOutcome::Granted => self.look_again(lock.inode).await,
-            LockOutcome::Held(_) | LockOutcome::StillHeld => Err(VfsError::Locked),
-            LockOutcome::Deadlock => Err(VfsError::Deadlock),
+        let asked = given_up.run_until_cancelled(self.meta.set_lock(lock, false)).await;
+        match asked.transpose().map_err(refused)? {
+            Some(LockOutcome::Granted) => Ok(()),
+            Some(LockOutcome::Held(_) | LockOutcome::StillHeld) => Err(VfsError::Locked),
+            Some(LockOutcome::Deadlock) => Err(VfsError::Deadlock),
+            None => {
+                give_up(&self.meta, lock).await;
+                Err(VfsError::Interrupted)
+            }
         }
     }
 
@@ -60,7 +72,7 @@ impl Vfs {
         loop {
             let asked = interrupted.run_until_cancelled(self.meta.set_lock(lock, true)).await;
             match asked.transpose().map_err(refused)? {
-                Some(LockOutcome::Granted) => return self.look_again(lock.inode).await,
+                Some(LockOutcome::Granted) => return Ok(()),
                 Some(LockOutcome::Held(_) | LockOutcome::StillHeld) => {}
                 Some(LockOutcome::Deadlock) => return Err(VfsError::Deadlock),
                 None => {
@@ -76,34 +88,9 @@ impl Vfs {
         Ok(self.meta.test_lock(lock).await?)
     }
 
-    /// What was written under the lock is where the next one finds it before the lock goes.
+    /// What was written under the lock is seen by whoever looks, lock or not: leases see to that.
     pub async fn unlock(&self, of: LocksOf, range: LockRange) -> Result<(), VfsError> {
-        if self.meta.held_locks().has(of)
-            && let Some(io) = self.files.io_of(of.inode)
-            && io.is_dirty()
-        {
-            self.delegations.settle(&[of.inode]).await?;
-            if let Err(error) = io.flush().await {
-                // The next `fsync` or `close` of the program says so; keeping everybody out would help nobody.
-                tracing::error!(inode = %of.inode, %error, "what was written under a lock could not be written out");
-            }
-        }
         self.meta.unset_lock(of, range).await.map_err(refused)
-    }
-
-    /// Whoever has got a lock sees what the one before has written.
-    async fn look_again(&self, inode: InodeId) -> Result<(), VfsError> {
-        // Where this mount answers for the file, nobody else can have changed it.
-        if self.delegations.attr(inode).is_some() {
-            return Ok(());
-        }
-        let asked = self.known.now();
-        let attr = self.meta.get_attr(inode).await?;
-        self.saw(attr, asked);
-        if let Some(kernel) = self.kernel.get() {
-            kernel.settled().await;
-        }
-        Ok(())
     }
 
     /// A process closes a descriptor: its `fcntl` locks on the file go.
@@ -117,6 +104,16 @@ impl Vfs {
         for of in self.locked_by.take(handle) {
             if let Err(error) = self.drop_locks(of).await {
                 tracing::warn!(inode = %of.inode, %error, "locks of a closed file were not given back");
+            }
+        }
+    }
+
+    /// Whoever had set locks that are lost with their session takes the file for its own, and must not write to it any more.
+    pub(super) fn fence_lost_locks(&self, now: SessionId) {
+        let lost = self.meta.held_locks().take_lost();
+        for handle in self.locked_by.by(&lost) {
+            if let Ok(file) = self.files.get(handle) {
+                file.fence(now);
             }
         }
     }

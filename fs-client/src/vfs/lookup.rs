@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use cairn_proto::attr::{Attr, FileKind};
-use cairn_proto::error::FsError;
 use cairn_proto::ids::InodeId;
+use cairn_proto::meta::Granted;
 use cairn_proto::name::Name;
 
 use super::Vfs;
 use super::error::VfsError;
-use crate::cache::{Change, Learned, Moment, Named};
+use crate::cache::{Asked, Learned, Named};
 use crate::delegation::{Found, Use};
 
 /// Attributes as they are shown, and for how long they may be believed.
@@ -34,9 +34,12 @@ impl Vfs {
     pub async fn lookup(&self, parent: InodeId, name: &OsStr) -> Result<Lookup, VfsError> {
         let name = Name::from_os(name)?;
         match self.delegations.find(parent, &name) {
-            Some(Found::Absent) => return Ok(Lookup::Absent(self.known.name_validity(self.known.now()))),
-            Some(Found::Inode(_, Some(attr))) => return Ok(Lookup::Found(self.seen_here(attr))),
-            Some(Found::Inode(inode, None)) => return self.getattr(inode).await.map(Lookup::Found),
+            Some(Found::Absent) => return Ok(Lookup::Absent(self.name_validity(parent))),
+            Some(Found::Inode(_, Some(attr))) => return Ok(Lookup::Found(self.named_here(parent, attr))),
+            Some(Found::Inode(inode, None)) => {
+                let looked = self.getattr(inode).await?;
+                return Ok(Lookup::Found(Looked { name_validity: self.name_validity(parent), ..looked }));
+            }
             None => {}
         }
         if let Some(found) = self.cached_lookup(parent, &name) {
@@ -44,41 +47,38 @@ impl Vfs {
         }
         self.delegations.used(parent, Use::Read);
         self.delegations.settle(&[parent]).await?;
-        let (asked, epoch) = (self.known.now(), self.known.names.epoch(parent));
-        match self.meta.lookup(parent, &name).await.map_err(VfsError::from) {
-            Ok(attr) => {
-                self.known.names.learn(parent, name, Named::Inode(attr.inode), asked, epoch);
-                Ok(Lookup::Found(self.saw(attr, asked)))
-            }
-            Err(error) if error.refusal() == Some(&FsError::NotFound) => {
-                self.known.names.learn(parent, name, Named::Absent, asked, epoch);
-                Ok(Lookup::Absent(self.known.name_validity(asked)))
-            }
-            Err(error) => Err(error),
+        let (asked, epoch) = (self.known.asked(), self.known.epoch(parent));
+        let found = self.meta.lookup(parent, &name).await;
+        let found = found.map_err(|error| VfsError::from(error).in_directory(parent))?;
+        if found.dir_leased {
+            self.known.dir_leased(parent, asked);
         }
+        let named = found.entry.as_ref().map_or(Named::Absent, |entry| Named::Inode(entry.value.inode));
+        self.known.learn_name(parent, name.clone(), named, asked, epoch);
+        // What is believed of the name now is what the kernel may believe.
+        let is_known = self.known.name(parent, &name) == Some(named);
+        let name_validity = if is_known { self.name_validity(parent) } else { Duration::ZERO };
+        Ok(match found.entry {
+            Some(Granted { value, leased }) => {
+                Lookup::Found(Looked { name_validity, ..self.saw(value, leased, asked) })
+            }
+            None => Lookup::Absent(name_validity),
+        })
+    }
+
+    /// For how long the kernel may remember a name in a directory that this mount has a lease on.
+    pub(super) fn name_validity(&self, dir: InodeId) -> Duration {
+        // In this order: a lease that ends meanwhile ends before what was given is taken back.
+        let is_given = self.kernel_names.give(dir);
+        let is_ours = || self.known.is_dir_leased(dir) || self.delegations.holds(dir);
+        if is_given && is_ours() { self.known.validity() } else { Duration::ZERO }
     }
 
     fn cached_lookup(&self, parent: InodeId, name: &Name) -> Option<Lookup> {
-        let now = self.known.now();
-        let named = self.known.names.get(parent, name, now)?;
-        match named.value {
-            Named::Absent => Some(Lookup::Absent(named.remaining)),
-            Named::Inode(inode) => {
-                let (attr, attr_validity) = match self.known.attrs.get(inode, now) {
-                    Some(attr) => (attr.value, attr.remaining),
-                    None => (self.attr_of_doomed(parent, inode, now)?, Duration::ZERO),
-                };
-                let looked = Looked { attr: self.shown(attr), attr_validity, name_validity: named.remaining };
-                Some(Lookup::Found(looked))
-            }
+        match self.known.name(parent, name)? {
+            Named::Absent => Some(Lookup::Absent(self.name_validity(parent))),
+            Named::Inode(inode) => Some(Lookup::Found(self.named_here(parent, self.known.attr(inode)?))),
         }
-    }
-
-    /// Old attributes of a file in a directory that is being changed: the kernel looks a name up before it removes or moves it, and
-    /// wants to know only where it leads. It asks again before it shows them to anybody.
-    fn attr_of_doomed(&self, parent: InodeId, inode: InodeId, now: Moment) -> Option<Attr> {
-        self.known.names.dir(parent, now).filter(|dir| dir.changing)?;
-        self.last_seen(inode).filter(|attr| attr.kind != FileKind::Directory)
     }
 
     pub async fn readlink(&self, inode: InodeId) -> Result<Vec<u8>, VfsError> {
@@ -87,41 +87,28 @@ impl Vfs {
         Ok(self.meta.read_link(inode).await?)
     }
 
-    /// Enters attributes that answer a question asked at `asked`, and shows the newest that are known.
-    pub(super) fn saw(&self, attr: Attr, asked: Moment) -> Looked {
-        let learned = self.learn(&attr, asked);
-        match attr.kind {
-            FileKind::File if learned == Learned::Newest => self.saw_contents(&attr),
-            FileKind::Directory => self.known.names.saw_dir(&attr, asked, self.known.now()),
-            _ => {}
+    /// Enters attributes that answer a question asked at `asked`, with a lease or without, and shows the newest that are known.
+    pub(super) fn saw(&self, attr: Attr, leased: bool, asked: Asked) -> Looked {
+        let learned = self.learn(&attr, leased, asked);
+        if attr.kind == FileKind::File
+            && learned == Learned::Newest
+            && let Some(io) = self.io.find(attr.inode)
+        {
+            io.seen(&attr);
         }
         let newest = self.last_seen(attr.inode).unwrap_or(attr);
-        Looked {
-            attr: self.shown(newest),
-            attr_validity: self.known.attr_validity(asked),
-            name_validity: self.known.name_validity(asked),
-        }
+        let attr_validity = self.attr_validity(newest.inode);
+        Looked { attr: self.shown(newest), attr_validity, name_validity: Duration::ZERO }
     }
 
-    /// Drops what is cached of a file that somebody else has written to.
-    fn saw_contents(&self, attr: &Attr) {
-        let contents = &self.known.contents;
-        if self.io.find(attr.inode).is_some_and(|io| io.is_dirty()) {
-            return;
-        }
-        match self.files.io_of(attr.inode) {
-            // Its own writes are on their way, and the answer may or may not know of them.
-            Some(io) if io.is_dirty() => {}
-            Some(io) if contents.saw(attr) != Change::None => {
-                tracing::debug!(inode = %attr.inode, "changed by somebody else; dropping what is cached");
-                io.refresh(attr);
-                self.drop_pages(attr.inode);
-            }
-            Some(_) => {}
-            // The next open will say so to the kernel.
-            None if contents.knows(attr.inode) && contents.saw(attr) == Change::Changed => contents.forget(attr.inode),
-            None => {}
-        }
+    /// Attributes that are right now, of something whose name is.
+    pub(super) fn named_here(&self, parent: InodeId, attr: Attr) -> Looked {
+        Looked { name_validity: self.name_validity(parent), ..self.seen_here(attr) }
+    }
+
+    /// For how long the kernel may remember attributes.
+    pub(super) fn attr_validity(&self, inode: InodeId) -> Duration {
+        if self.known.is_leased(inode) { self.known.validity() } else { Duration::ZERO }
     }
 
     pub(super) fn drop_pages(&self, inode: InodeId) {

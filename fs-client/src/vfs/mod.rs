@@ -7,10 +7,10 @@
 //!
 //! # Coherence
 //!
-//! Until clients hold leases, what was learnt is believed for [`Validity`], counted from the moment it was asked for; the kernel is
-//! never given more than what is left of that. A mutation enters its reply at once. [`Attr::changed_at`] orders
-//! answers that overtake each other. Contents: a file changed by somebody else is noticed when its attributes are next
-//! asked for; then the cached blocks of [`crate::io`] and the kernel's pages are dropped.
+//! What was learnt is believed for as long as this mount has a lease on what it is about; the kernel is never given more time than
+//! what is left of the session's term. When others want to change it, the lease ends ([`leases`]), and with it everything that is remembered,
+//! here and in the kernel. A mutation enters its reply at once. [`Attr::changed_at`] orders answers that overtake each other. Writes
+//! wait in the buffer under an exclusive lease; others who want to see the file have it flushed first.
 //!
 //! [`Attr::changed_at`]: cairn_proto::attr::Attr::changed_at
 
@@ -23,13 +23,17 @@ mod create;
 mod data;
 mod delegated;
 mod directory;
+mod endings;
 mod errno;
 mod error;
 mod files;
 mod kernel;
+mod kernel_names;
 mod known;
+mod leases;
 mod locks;
 mod lookup;
+mod offline;
 mod open;
 mod remove;
 mod rename;
@@ -40,8 +44,6 @@ mod xattr;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-use cairn_runtime::clock::Clock;
 
 pub use caller::Caller;
 pub use create::NewInode;
@@ -55,27 +57,49 @@ pub use lookup::{Looked, Lookup};
 pub use open::Opening;
 pub use seek::Whence;
 
-use crate::cache::Validity;
 use crate::delegation::Delegations;
 use crate::io::Io;
-use crate::meta::MetaClient;
+use crate::meta::{MetaClient, Term};
 
 use self::atime::AtimeUpdates;
 use self::close::LazyCloses;
 use self::directory::OpenDirs;
+use self::endings::Endings;
 use self::files::OpenFiles;
+use self::kernel_names::KernelNames;
 use self::locks::LockedBy;
+use self::offline::LastKnown;
 
 /// How a file system behaves.
 #[derive(Clone, Debug)]
 pub struct VfsOptions {
-    pub validity: Validity,
     /// Attributes remembered, in inodes.
     pub cached_attrs: usize,
     /// Names remembered.
     pub cached_names: usize,
     /// Keep access times, by the rules of `relatime`.
     pub atime: bool,
+}
+
+/// What is not on stable storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsaved {
+    /// Changes of names and attributes that the metaserver has not got.
+    pub changes: usize,
+    /// Files with written bytes.
+    pub files: usize,
+}
+
+impl Unsaved {
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::fmt::Display for Unsaved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "changes of names: {}, files with written bytes: {}", self.changes, self.files)
+    }
 }
 
 /// The file system.
@@ -91,6 +115,9 @@ pub struct Vfs {
     atimes: Option<AtimeUpdates>,
     lazy_closes: LazyCloses,
     locked_by: LockedBy,
+    kernel_names: KernelNames,
+    endings: Endings,
+    last_known: LastKnown,
     kernel: OnceLock<Box<dyn KernelCache>>,
 }
 
@@ -113,12 +140,18 @@ impl Vfs {
             atimes: options.atime.then(AtimeUpdates::default),
             lazy_closes: LazyCloses::default(),
             locked_by: LockedBy::default(),
+            kernel_names: KernelNames::default(),
+            endings: Endings::default(),
+            last_known: LastKnown::default(),
             kernel: OnceLock::new(),
         }
     }
 
     /// Has `kernel` told what it must drop, from now on.
     pub fn attach_kernel(&self, kernel: Box<dyn KernelCache>) {
+        if kernel.can_forget_names() {
+            self.kernel_names.can_be_forgotten();
+        }
         // A second kernel cannot come: a file system is mounted once.
         let _ = self.kernel.set(kernel);
     }
@@ -135,6 +168,11 @@ impl Vfs {
         Ok(self.io.sync_all(|inode| self.files.io_of(inode).is_some()).await?)
     }
 
+    /// What would be lost if this process ended now.
+    pub fn unsaved(&self) -> Unsaved {
+        Unsaved { changes: self.delegations.unsent(), files: self.io.unsaved_files() }
+    }
+
     /// What is done from time to time, for as long as it is polled.
     pub async fn run_background(&self) {
         let atimes = async {
@@ -143,14 +181,14 @@ impl Vfs {
                 self.send_atimes().await;
             }
         };
-        tokio::join!(atimes, self.watch_space());
+        tokio::join!(atimes, self.watch_space(), self.look_after_leases());
     }
 }
 
 /// How long an access time may stay unsent.
 const ATIME_PERIOD: Duration = Duration::from_secs(5);
 
-/// What [`Vfs::new`] needs besides the two layers below.
-pub fn known(options: &VfsOptions, clock: Arc<dyn Clock>) -> Arc<Known> {
-    Arc::new(Known::new(options, clock))
+/// What [`Vfs::new`] needs besides the two layers below. `term`: of the session.
+pub fn known(options: &VfsOptions, term: Arc<Term>) -> Arc<Known> {
+    Arc::new(Known::new(options, term))
 }

@@ -3,12 +3,13 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use cairn_proto::attr::{Attr, FileKind};
+use cairn_proto::attr::FileKind;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::InodeId;
 use cairn_proto::lock::LockOwner;
-use cairn_proto::meta::{OpenMode, Opened};
+use cairn_proto::meta::{Lease, OpenMode, Opened};
 use cairn_proto::policy::Durability;
+use tokio_util::sync::CancellationToken;
 
 use super::Vfs;
 use super::caller::Caller;
@@ -16,7 +17,8 @@ use super::create::{Creation, NewInode};
 use super::error::VfsError;
 use super::files::{Access, FileHandle, OpenFile};
 use super::lookup::Looked;
-use crate::cache::{Change, Learned, Moment};
+use crate::cache::{Asked, Change, Learned};
+use crate::meta::Entry;
 
 /// A file that was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct Opening {
     pub handle: FileHandle,
     /// The pages that the kernel has of the file are still right.
     pub keep_pages: bool,
-    /// `O_DIRECT`: the kernel is to keep no pages.
+    /// The kernel is to keep no pages: `O_DIRECT`, or others have the file open, too, and somebody writes.
     pub direct: bool,
     /// Nothing can be written through it, so closing it needs no flush.
     pub read_only: bool,
@@ -37,10 +39,10 @@ impl Vfs {
         if !access.write
             && let Some(opened) = self.delegations.open(inode, self.io.find(inode).is_some())
         {
-            return self.finish_open(caller, opened, flags, self.known.now()).await;
+            return self.finish_open(caller, opened, flags, self.known.asked()).await;
         }
         self.delegations.settle(&[inode]).await?;
-        let asked = self.known.now();
+        let asked = self.known.asked();
         let opened = self.meta.open(inode, OpenMode { read: access.read, write: access.write }).await?;
         self.delegations.opened_there(inode);
         self.finish_open(caller, opened, flags, asked).await
@@ -61,25 +63,22 @@ impl Vfs {
     ) -> Result<(Looked, Opening), VfsError> {
         let creation = Creation { exclusive: flags & libc::O_EXCL != 0, open: true };
         let (entry, asked) = self.create_entry(caller, parent, name, new, creation).await?;
-        let looked = self.saw(entry.attr.clone(), asked);
+        let leased = entry.lease != Lease::None;
+        let looked =
+            Looked { name_validity: self.name_validity(parent), ..self.saw(entry.attr.clone(), leased, asked) };
         if !entry.created {
             self.meta.close_inode(entry.attr.inode);
             return Err(FsError::Stale(entry.attr.inode).into());
         }
-        let opened = Opened { attr: entry.attr, policy: entry.policy, chunks: entry.chunks };
+        let Entry { attr, policy, chunks, lease, .. } = entry;
+        let opened = Opened { attr, policy, chunks, lease, contended: false };
         // It is empty, so there is nothing to truncate.
         let opening = self.finish_open(caller, opened, flags & !libc::O_TRUNC, asked).await?;
         Ok((looked, opening))
     }
 
     /// Gives an open that the metaserver has counted its handle, or back.
-    async fn finish_open(
-        &self,
-        caller: Caller,
-        opened: Opened,
-        flags: i32,
-        asked: Moment,
-    ) -> Result<Opening, VfsError> {
+    async fn finish_open(&self, caller: Caller, opened: Opened, flags: i32, asked: Asked) -> Result<Opening, VfsError> {
         let inode = opened.attr.inode;
         if opened.attr.kind != FileKind::File {
             self.meta.close_inode(inode);
@@ -90,23 +89,28 @@ impl Vfs {
             }
             .into());
         }
-        let keep_pages = self.saw_at_open(&opened.attr, asked);
+        let keep_pages = self.saw_at_open(&opened, asked);
         let access = Access::of_flags(flags);
         let io = self.io.file(&opened);
+        io.access().grant(opened.lease, || self.known.is_current(inode, asked));
         let handle = self.files.next_handle();
-        self.files.insert(OpenFile::new(handle, &opened.attr, access, opened.policy.durability, io));
+        // Where the file ends is not the kernel's to guess when others append to it, too.
+        let direct = flags & (libc::O_DIRECT | libc::O_APPEND) != 0 || opened.contended;
+        let session = self.meta.term().session();
+        self.files.insert(OpenFile::new(handle, access, direct, opened.policy.durability, io, session));
         if flags & libc::O_TRUNC != 0
             && let Err(error) = self.truncate(caller, inode, 0).await
         {
             self.release(handle).await;
             return Err(error);
         }
-        Ok(Opening { handle, keep_pages, direct: flags & libc::O_DIRECT != 0, read_only: !access.write })
+        Ok(Opening { handle, keep_pages, direct, read_only: !access.write })
     }
 
     /// Enters the attributes that an open brought; says whether cached contents are still right.
-    fn saw_at_open(&self, attr: &Attr, asked: Moment) -> bool {
-        if self.learn(attr, asked) == Learned::Outdated {
+    fn saw_at_open(&self, opened: &Opened, asked: Asked) -> bool {
+        let attr = &opened.attr;
+        if self.learn(attr, opened.lease != Lease::None, asked) == Learned::Outdated {
             // A change of this mount overtook the answer, so it knows better.
             return self.known.contents.knows(attr.inode);
         }
@@ -116,21 +120,26 @@ impl Vfs {
         self.known.contents.saw(attr) == Change::None
     }
 
-    /// What `close` waits for. Called for each descriptor that is closed.
-    pub async fn flush(&self, handle: FileHandle, closed_by: LockOwner) -> Result<(), VfsError> {
-        let flushed = self.flush_contents(handle).await;
+    /// What `close` waits for. Called for each descriptor that is closed. `given_up`: as for [`Self::fsync`].
+    pub async fn flush(
+        &self,
+        handle: FileHandle,
+        closed_by: LockOwner,
+        given_up: &CancellationToken,
+    ) -> Result<(), VfsError> {
+        let flushed = self.flush_contents(handle, given_up).await;
         // Whoever is let in by that sees what was written.
         self.closed_by(handle, closed_by).await?;
         flushed
     }
 
-    async fn flush_contents(&self, handle: FileHandle) -> Result<(), VfsError> {
+    async fn flush_contents(&self, handle: FileHandle, given_up: &CancellationToken) -> Result<(), VfsError> {
         let file = self.files.get(handle)?;
         if !file.access.write {
             return Ok(());
         }
         if file.durability == Durability::Fsync && self.closes_lazily(&file) {
-            return outcome(&file, Ok(()));
+            return outcome(&file, Ok(()), given_up);
         }
         // First, as the answer says where the first chunk of a new file is.
         self.delegations.settle(&[file.inode]).await?;
@@ -138,15 +147,23 @@ impl Vfs {
             Durability::Fsync => file.io.flush().await,
             Durability::Close | Durability::Write => file.io.sync().await,
         };
-        outcome(&file, flushed.map_err(Into::into))
+        outcome(&file, flushed.map_err(Into::into), given_up)
     }
 
-    /// `fsync`, and for `data_only` `fdatasync`.
-    pub async fn fsync(&self, handle: FileHandle, data_only: bool) -> Result<(), VfsError> {
+    /// `fsync`, and for `data_only` `fdatasync`. It ends as ever when it is `given_up`, but tells no errors to somebody who does not hear
+    /// them any more: the next one does.
+    pub async fn fsync(
+        &self,
+        handle: FileHandle,
+        data_only: bool,
+        given_up: &CancellationToken,
+    ) -> Result<(), VfsError> {
         let file = self.files.get(handle)?;
         self.delegations.settle_durably(file.inode).await?;
+        // Stores to a mapping come without a lease: here, at the latest, others have to forget what they remember.
+        let _writing = if file.io.is_dirty() { Some(self.writing(&file.io).await?) } else { None };
         let synced = if data_only { file.io.sync_data().await } else { file.io.sync().await };
-        outcome(&file, synced.map_err(Into::into))
+        outcome(&file, synced.map_err(Into::into), given_up)
     }
 
     /// `fsync` of a directory.
@@ -183,7 +200,10 @@ impl Vfs {
 }
 
 /// A result, or an error of a background write that this open was not told yet.
-fn outcome(file: &Arc<OpenFile>, result: Result<(), VfsError>) -> Result<(), VfsError> {
+fn outcome(file: &Arc<OpenFile>, result: Result<(), VfsError>, given_up: &CancellationToken) -> Result<(), VfsError> {
+    if given_up.is_cancelled() {
+        return result;
+    }
     // Both may be the same error; telling it here counts as told.
     let background = file.check();
     result.and(background)

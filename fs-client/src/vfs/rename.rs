@@ -9,7 +9,7 @@ use cairn_proto::name::Name;
 
 use super::Vfs;
 use super::error::VfsError;
-use crate::cache::{Moment, Named};
+use crate::cache::{Asked, Named};
 use crate::delegation::{Found, Moved, Use};
 use crate::meta::Renamed;
 
@@ -21,26 +21,53 @@ impl Vfs {
         mode: RenameMode,
     ) -> Result<(), VfsError> {
         let (name, new_name) = (Name::from_os(name)?, Name::from_os(new_name)?);
-        let asked = self.known.now();
+        self.rename_here_or_there((parent, name), (new_parent, new_name), mode).await?;
+        // The kernel moves what it remembers as soon as it is answered: of an exchange in both directions.
+        let there = self.kernel_names.moved(parent, new_parent);
+        let back = mode == RenameMode::Exchange && self.kernel_names.moved(new_parent, parent);
+        if (there || back)
+            && let Some(kernel) = self.kernel.get()
+        {
+            kernel.forget_names();
+            kernel.settled().await;
+        }
+        Ok(())
+    }
+
+    async fn rename_here_or_there(
+        &self,
+        (parent, name): (InodeId, Name),
+        (new_parent, new_name): (InodeId, Name),
+        mode: RenameMode,
+    ) -> Result<(), VfsError> {
+        let asked = self.known.asked();
         self.delegations.room().await?;
         self.write_out_before_replacing((parent, &name), (new_parent, &new_name)).await;
-        if let Some(moved) = self.delegations.rename((parent, &name), (new_parent, &new_name), mode) {
+        if self.open_and_ours(new_parent, &new_name).is_none()
+            && let Some(moved) = self.delegations.rename((parent, &name), (new_parent, &new_name), mode)
+        {
             if let Some(moved) = moved? {
                 self.moved_here((parent, name), (new_parent, new_name), &moved, asked);
             }
             return Ok(());
         }
-        let _asking = self.delegations.ask(&[parent, new_parent]).await?;
+        let named = [(parent, &name), (new_parent, &new_name)].map(|(dir, name)| self.inode_of(dir, name));
+        let moved: Vec<InodeId> = named.into_iter().flatten().collect();
+        let _asking = self.delegations.ask(&[vec![parent, new_parent], moved.clone()].concat()).await?;
+        for inode in moved {
+            self.no_longer_ours(inode).await;
+        }
         let from = (parent, name.clone());
         let to = (new_parent, new_name.clone());
         let renamed = self.meta.rename(from, to, mode).await.inspect_err(|error| {
             self.doubt(parent, &name, error);
             self.doubt(new_parent, &new_name, error);
-        })?;
+        });
+        let renamed = renamed.map_err(|error| VfsError::from(error).in_directory(parent).in_directory(new_parent))?;
         self.renamed_there((parent, &name), (new_parent, &new_name), &renamed);
         let inodes = [Some(&renamed.moved), renamed.replaced.as_ref(), renamed.exchanged.as_ref()];
         for attr in inodes.into_iter().flatten() {
-            self.known.attrs.learn(attr, asked);
+            self.known.learn(attr, false, asked);
         }
         let left = renamed.exchanged.as_ref().map_or(Named::Absent, |attr| Named::Inode(attr.inode));
         // In this order: renaming one hard link over another of the same inode changes nothing, and leaves both names.
@@ -50,8 +77,8 @@ impl Vfs {
             self.known.doubt(parent, &name);
         }
         self.known.named(new_parent, new_name, Named::Inode(renamed.moved.inode), asked);
-        self.known.changed_dir(&renamed.old_parent, asked);
-        self.known.changed_dir(&renamed.new_parent, asked);
+        self.known.learn(&renamed.old_parent.attr, false, asked);
+        self.known.learn(&renamed.new_parent.attr, false, asked);
         if let Some(replaced) = &renamed.replaced {
             self.discard_if_gone(replaced.inode);
         }
@@ -69,12 +96,20 @@ impl Vfs {
         }
     }
 
-    fn moved_here(&self, from: (InodeId, Name), to: (InodeId, Name), moved: &Moved, asked: Moment) {
-        self.known.attrs.learn(&moved.moved, asked);
+    /// What a name leads to, as far as this mount knows.
+    pub(super) fn inode_of(&self, dir: InodeId, name: &Name) -> Option<InodeId> {
+        match self.delegations.find(dir, name)? {
+            Found::Inode(inode, _) => Some(inode),
+            Found::Absent => None,
+        }
+    }
+
+    fn moved_here(&self, from: (InodeId, Name), to: (InodeId, Name), moved: &Moved, asked: Asked) {
+        self.known.learn(&moved.moved, false, asked);
         self.known.named(from.0, from.1, Named::Absent, asked);
         self.known.named(to.0, to.1, Named::Inode(moved.moved.inode), asked);
         if let Some(replaced) = &moved.replaced {
-            self.known.attrs.learn(replaced, asked);
+            self.known.learn(replaced, false, asked);
             self.discard_if_gone(replaced.inode);
         }
     }

@@ -17,6 +17,7 @@ impl Vfs {
     /// The first place at or after `offset`.
     pub async fn seek(&self, handle: FileHandle, offset: u64, whence: Whence) -> Result<u64, VfsError> {
         let file = self.files.get(handle)?;
+        let _reading = self.reading(&file.io).await?;
         if offset >= file.io.size() {
             return Err(VfsError::NoData);
         }

@@ -23,6 +23,7 @@ impl Vfs {
         if !file.access.write {
             return Err(VfsError::WrongAccess(handle.0));
         }
+        file.check()?;
         if len == 0 {
             return Err(VfsError::Invalid("nothing to allocate"));
         }
@@ -46,6 +47,7 @@ impl Vfs {
     }
 
     async fn zero(&self, file: &OpenFile, offset: u64, end: u64) -> Result<(), VfsError> {
+        let _writing = self.writing(&file.io).await?;
         let end = end.min(file.io.size());
         if offset < end {
             file.io.zero(offset, end - offset).await?;

@@ -78,18 +78,18 @@ impl Vfs {
         }
         let clear_sgid = name.as_bytes() == ACCESS_ACL && self.acl_clears_sgid(caller, inode).await?;
         let _asking = self.delegations.ask(&[inode]).await?;
-        let asked = self.known.now();
+        let asked = self.known.asked();
         let attr = self.meta.set_xattr(inode, name, value, mode, clear_sgid).await?;
-        self.saw(attr, asked);
+        self.saw(attr, false, asked);
         Ok(())
     }
 
     pub async fn removexattr(&self, inode: InodeId, name: &OsStr) -> Result<(), VfsError> {
         let name = xattr_name(name)?;
         let _asking = self.delegations.ask(&[inode]).await?;
-        let asked = self.known.now();
+        let asked = self.known.asked();
         let attr = self.meta.remove_xattr(inode, name).await?;
-        self.saw(attr, asked);
+        self.saw(attr, false, asked);
         Ok(())
     }
 

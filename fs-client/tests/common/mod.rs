@@ -39,6 +39,7 @@ impl Cluster {
                 health_listen: String::new(),
                 metaservers: vec![endpoint.to_string()],
                 name: format!("chunkserver-{number}"),
+                labels: vec![format!("host=chunkserver-{number}")],
                 heartbeat_ms: Some(50),
                 ..ChunkserverConfig::default()
             };

@@ -62,7 +62,7 @@ impl GarbageWorker {
                 Remains::Unknown => gone = false,
                 Remains::ToDelete => {
                     gone = false;
-                    self.cluster.orders.delete(server, handle, garbage.version);
+                    self.cluster.orders.delete(server, handle, garbage.version, now);
                 }
             }
         }
@@ -110,7 +110,8 @@ mod tests {
     fn what_is_left() {
         let copy = Copy { version: ChunkVersion(1), length: 1, state: ChunkState::Clean };
         let view = |standing, reported, copy| {
-            remains(&MemberView { server: ServerId(Uuid::from_u128(1)), standing, reported, copy })
+            let server = ServerId(Uuid::from_u128(1));
+            remains(&MemberView { server, standing, reported, copy, place: None, leaving: false })
         };
         assert_eq!(view(Standing::Up, true, Some(copy)), Remains::ToDelete);
         assert_eq!(view(Standing::Up, true, None), Remains::Gone);

@@ -13,13 +13,18 @@
 //! | [`members`], [`replace`] | changing who is a member, and after a failed write |
 //! | [`reports`], [`strays`], [`orders`], [`garbage`] | what servers report, and which of it may go |
 //! | [`repair`] | missing, damaged, surplus copies |
+//! | [`balance`] | how full servers are |
 //! | [`reconcile`] | copies whose writer is gone |
+//! | [`fencing`] | writers that are given up |
+//! | [`simulate`] | what would be if servers failed, were drained, or came |
 //!
 //! Decisions are functions of values; what carries them out is thin, and calls chunkservers through [`peers::Peers`].
 
+pub mod balance;
 pub mod busy;
 pub mod copies;
 pub mod dirty;
+pub mod fencing;
 pub mod garbage;
 pub mod locate;
 pub mod members;
@@ -32,24 +37,31 @@ pub mod repair;
 pub mod replace;
 pub mod reports;
 pub mod server;
+pub mod simulate;
 pub mod state;
 pub mod strays;
 
 use std::sync::Arc;
 
+use cairn_proto::admin::ServerMode;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ServerId};
+use cairn_proto::policy::{Placement, PlacementId};
 use cairn_runtime::clock::Clock;
 
 use crate::Moment;
+use crate::command::Internal;
 use crate::namespace::chunk::Chunk;
 use crate::namespace::query;
 use crate::state::State;
+use balance::BalanceSettings;
 use busy::Busy;
 use orders::Orders;
 use peers::Peers;
+use placement::Demand;
 use registry::Registry;
 use repair::RepairQueue;
+use repair::throttle::Throttle;
 use replace::Accusations;
 
 /// What everything in this module works on.
@@ -60,6 +72,8 @@ pub struct Cluster {
     pub busy: Arc<Busy>,
     pub orders: Orders,
     pub repairs: RepairQueue,
+    pub throttle: Throttle,
+    pub balance: BalanceSettings,
     pub accusations: Accusations,
     pub peers: Arc<dyn Peers>,
     pub clock: Arc<dyn Clock>,
@@ -77,10 +91,27 @@ impl Cluster {
         self.state.read(|read| query::chunk(read, handle))
     }
 
-    /// Distinct servers for `copies` new copies; see [`placement::choose`].
-    pub fn place(&self, copies: u8, exclude: &[ServerId]) -> Result<Vec<ServerId>, FsError> {
-        let candidates = self.registry.candidates(self.now());
-        let chosen = placement::choose(&candidates, copies, self.placement_reserve, exclude, &mut rand::rng())?;
+    /// Says what is to become of a server, durably. `NotFound` where it is not known.
+    pub async fn set_mode(&self, server: ServerId, mode: ServerMode) -> Result<(), FsError> {
+        self.state.internal(Internal::SetServerMode { server, mode }).await?;
+        self.registry.set_mode(server, mode, self.state.wall(), self.now());
+        Ok(())
+    }
+
+    /// What a placement says that chunks and inodes name.
+    pub fn placement(&self, id: PlacementId) -> Result<Placement, FsError> {
+        self.state.read(|read| query::placement(read, id))
+    }
+
+    /// Distinct servers for the copies of a new chunk.
+    pub fn place_new(&self, copies: u8, placement: &Placement) -> Result<Vec<ServerId>, FsError> {
+        self.place(&Demand { copies, placement, beside: &[], exclude: &[], reserve: self.placement_reserve })
+    }
+
+    /// Servers for what is demanded; see [`placement::choose`].
+    pub fn place(&self, demand: &Demand<'_>) -> Result<Vec<ServerId>, FsError> {
+        let roster = self.registry.roster(self.now());
+        let chosen = placement::choose(&roster, demand, &mut rand::rng())?;
         self.registry.count_placed(&chosen);
         Ok(chosen)
     }

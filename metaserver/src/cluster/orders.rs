@@ -1,4 +1,7 @@
-//! Copies that chunkservers are to delete: kept until the server confirms, sent with the replies to its heartbeats.
+//! Copies that chunkservers are to delete: sent with the replies to its heartbeats, after a grace time, until the server confirms.
+//!
+//! The grace time is for people: what was deleted by mistake, or by a fault, can still be found on the disks. A server that
+//! runs out of space is not made to wait for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -16,22 +19,31 @@ pub const RESEND_AFTER: Duration = Duration::from_secs(10);
 /// What each server is to delete. At most one entry for each copy that the servers reported.
 #[derive(Debug, Default)]
 pub struct Orders {
+    grace: Duration,
     servers: Mutex<HashMap<ServerId, BTreeMap<ChunkHandle, Pending>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     version: ChunkVersion,
+    /// When it was first known to be garbage.
+    since: Moment,
     sent: Option<Moment>,
 }
 
 impl Orders {
+    /// Nothing is deleted until it was garbage for as long as `grace`.
+    pub fn new(grace: Duration) -> Self {
+        Self { grace, servers: Mutex::default() }
+    }
+
     /// Copies of `handle` up to `version` on `server` are garbage.
-    pub fn delete(&self, server: ServerId, handle: ChunkHandle, version: ChunkVersion) {
+    pub fn delete(&self, server: ServerId, handle: ChunkHandle, version: ChunkVersion, now: Moment) {
         let mut servers = self.servers.lock();
-        let pending = servers.entry(server).or_default().entry(handle).or_insert(Pending { version, sent: None });
+        let new = Pending { version, since: now, sent: None };
+        let pending = servers.entry(server).or_default().entry(handle).or_insert(new);
         if version > pending.version {
-            *pending = Pending { version, sent: None };
+            *pending = new;
         }
     }
 
@@ -42,11 +54,14 @@ impl Orders {
         }
     }
 
-    /// What to send to `server` now.
-    pub fn due(&self, server: ServerId, now: Moment) -> Vec<Order> {
+    /// What to send to `server` now; `in_need` where it is short of space.
+    pub fn due(&self, server: ServerId, in_need: bool, now: Moment) -> Vec<Order> {
         let mut servers = self.servers.lock();
         let Some(orders) = servers.get_mut(&server) else { return Vec::new() };
-        let is_due = |pending: &Pending| pending.sent.is_none_or(|sent| now.saturating_sub(sent) >= RESEND_AFTER);
+        let is_due = |pending: &Pending| match pending.sent {
+            Some(sent) => now.saturating_sub(sent) >= RESEND_AFTER,
+            None => in_need || now.saturating_sub(pending.since) >= self.grace,
+        };
         let due: Vec<_> = orders
             .iter_mut()
             .filter(|(_, pending)| is_due(pending))
@@ -80,25 +95,38 @@ mod tests {
         let orders = Orders::default();
         let start = Moment::from_secs(1000);
         let copy = (ChunkHandle(1), ChunkVersion(2));
-        orders.delete(SERVER, copy.0, copy.1);
-        assert_eq!(deletes(orders.due(SERVER, start)), [copy]);
-        assert_eq!(deletes(orders.due(SERVER, start)), []);
-        assert_eq!(deletes(orders.due(SERVER, start + RESEND_AFTER)), [copy]);
+        orders.delete(SERVER, copy.0, copy.1, start);
+        assert_eq!(deletes(orders.due(SERVER, false, start)), [copy]);
+        assert_eq!(deletes(orders.due(SERVER, false, start)), []);
+        assert_eq!(deletes(orders.due(SERVER, false, start + RESEND_AFTER)), [copy]);
         orders.forget(SERVER, copy.0);
-        assert_eq!(deletes(orders.due(SERVER, start + 2 * RESEND_AFTER)), []);
+        assert_eq!(deletes(orders.due(SERVER, false, start + 2 * RESEND_AFTER)), []);
         assert_eq!(orders.waiting(), 0);
+    }
+
+    #[test]
+    fn nothing_is_deleted_before_its_time_but_where_space_is_short() {
+        let orders = Orders::new(Duration::from_secs(60));
+        let start = Moment::from_secs(1000);
+        let almost = start + Duration::from_secs(59);
+        orders.delete(SERVER, ChunkHandle(1), ChunkVersion(2), start);
+        orders.delete(SERVER, ChunkHandle(1), ChunkVersion(2), almost);
+        assert_eq!(deletes(orders.due(SERVER, false, almost)), []);
+        assert_eq!(deletes(orders.due(SERVER, false, start + Duration::from_secs(60))).len(), 1);
+        orders.delete(SERVER, ChunkHandle(2), ChunkVersion(1), almost);
+        assert_eq!(deletes(orders.due(SERVER, true, almost)), [(ChunkHandle(2), ChunkVersion(1))]);
     }
 
     #[test]
     fn a_newer_copy_is_a_new_order() {
         let orders = Orders::default();
         let start = Moment::from_secs(1000);
-        orders.delete(SERVER, ChunkHandle(1), ChunkVersion(2));
-        orders.due(SERVER, start);
-        orders.delete(SERVER, ChunkHandle(1), ChunkVersion(1));
-        assert_eq!(deletes(orders.due(SERVER, start)), []);
-        orders.delete(SERVER, ChunkHandle(1), ChunkVersion(3));
-        assert_eq!(deletes(orders.due(SERVER, start)), [(ChunkHandle(1), ChunkVersion(3))]);
+        orders.delete(SERVER, ChunkHandle(1), ChunkVersion(2), start);
+        orders.due(SERVER, false, start);
+        orders.delete(SERVER, ChunkHandle(1), ChunkVersion(1), start);
+        assert_eq!(deletes(orders.due(SERVER, false, start)), []);
+        orders.delete(SERVER, ChunkHandle(1), ChunkVersion(3), start);
+        assert_eq!(deletes(orders.due(SERVER, false, start)), [(ChunkHandle(1), ChunkVersion(3))]);
     }
 
     #[test]
@@ -106,9 +134,9 @@ mod tests {
         let orders = Orders::default();
         let start = Moment::from_secs(1000);
         for handle in 0..MAX_DELETES_PER_HEARTBEAT as u64 + 7 {
-            orders.delete(SERVER, ChunkHandle(handle), ChunkVersion(1));
+            orders.delete(SERVER, ChunkHandle(handle), ChunkVersion(1), start);
         }
-        assert_eq!(deletes(orders.due(SERVER, start)).len(), MAX_DELETES_PER_HEARTBEAT);
-        assert_eq!(deletes(orders.due(SERVER, start)).len(), 7);
+        assert_eq!(deletes(orders.due(SERVER, false, start)).len(), MAX_DELETES_PER_HEARTBEAT);
+        assert_eq!(deletes(orders.due(SERVER, false, start)).len(), 7);
     }
 }

@@ -9,7 +9,7 @@ use cairn_proto::chunkserver::{
     BlockTable, ChunkServiceClient, ChunkServiceRequest, ChunkServiceResponse, ChunkStat, VerifyReport,
 };
 use cairn_proto::error::ChunkError;
-use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId};
+use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId, SessionId};
 use cairn_proto::transport::{ConnectOptions, Endpoint, PeerKind, Reconnecting, Service};
 use parking_lot::Mutex;
 use tarpc::client::RpcError;
@@ -52,6 +52,7 @@ pub trait Peers: Send + Sync + std::fmt::Debug + 'static {
     async fn block_table(&self, at: &Endpoint, handle: ChunkHandle) -> Result<BlockTable, PeerError>;
     async fn verify(&self, at: &Endpoint, handle: ChunkHandle) -> Result<VerifyReport, PeerError>;
     async fn fence(&self, at: &Endpoint, handle: ChunkHandle, version: ChunkVersion) -> Result<ChunkStat, PeerError>;
+    async fn fence_sessions(&self, at: &Endpoint, sessions: Vec<SessionId>) -> Result<(), PeerError>;
     async fn copy_from(&self, at: &Endpoint, chunk: ChunkId, source: Endpoint) -> Result<ChunkStat, PeerError>;
     async fn reconcile(&self, at: &Endpoint, chunk: ChunkId, peers: Vec<Replica>) -> Result<ChunkStat, PeerError>;
 }
@@ -117,6 +118,10 @@ impl Peers for RemotePeers {
 
     async fn fence(&self, at: &Endpoint, handle: ChunkHandle, version: ChunkVersion) -> Result<ChunkStat, PeerError> {
         Ok(self.client(at).fence(within(SHORT_CALL), handle, version).await.map_err(unreachable(at))??)
+    }
+
+    async fn fence_sessions(&self, at: &Endpoint, sessions: Vec<SessionId>) -> Result<(), PeerError> {
+        Ok(self.client(at).fence_sessions(within(SHORT_CALL), sessions).await.map_err(unreachable(at))??)
     }
 
     async fn copy_from(&self, at: &Endpoint, chunk: ChunkId, source: Endpoint) -> Result<ChunkStat, PeerError> {

@@ -230,7 +230,8 @@ mod tests {
 
     fn member(standing: Standing, state: ChunkState) -> MemberView {
         let copy = Some(Copy { version: ChunkVersion(1), length: 1, state });
-        MemberView { server: ServerId(Uuid::from_u128(1)), standing, reported: true, copy }
+        let server = ServerId(Uuid::from_u128(1));
+        MemberView { server, standing, reported: true, copy, place: None, leaving: false }
     }
 
     #[test]

@@ -3,22 +3,31 @@
 //! Everything here is soft: who *is* a member of a chunk is in the chunk's record; this only knows where a member is reached,
 //! whether it is up, and which copies it reported. Time is an argument everywhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
-use cairn_proto::admin::ServerState;
+use cairn_proto::admin::{ServerMode, ServerState};
 use cairn_proto::chunk::Replica;
 use cairn_proto::chunkserver::{ChunkStat, ChunkState};
 use cairn_proto::cluster::{ChunkChange, ClusterError, Heartbeat, Registration, Report, Space};
 use cairn_proto::ids::{ChunkHandle, ServerId};
+use cairn_proto::labels::Labels;
+use cairn_proto::time::Timestamp;
 use cairn_proto::transport::Endpoint;
 use parking_lot::{Mutex, RwLock};
 
+use super::balance::Fill;
 use super::copies::Copy;
 use super::dirty::DirtyChunks;
-use super::placement::Candidate;
+use super::placement::place::{Place, Places};
+use super::placement::roster::Roster;
 use super::server::{Beat, Known, Server};
 use super::state::{Standing, Thresholds};
 use crate::Moment;
+
+/// How old the roster may be that new copies are placed by: making it is work for all servers.
+const ROSTER_AGE: Duration = Duration::from_millis(100);
 
 /// What the chunk table's side wants to know of one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +37,10 @@ pub struct MemberView {
     /// Its report is complete: a copy that is not listed is not there.
     pub reported: bool,
     pub copy: Option<Copy>,
+    /// Where it stands, if that is known.
+    pub place: Option<Place>,
+    /// It is to hold nothing any more: what it holds goes elsewhere first.
+    pub leaving: bool,
 }
 
 /// The servers, each behind a lock of its own: a report of thousands of chunks holds up nobody else.
@@ -37,13 +50,22 @@ pub struct Registry {
     thresholds: Thresholds,
     started: Moment,
     dirty: DirtyChunks,
+    places: Places,
+    /// The last one, and when it was made; none where a server has come or gone since.
+    roster: Mutex<Option<(Moment, Arc<Roster>)>>,
 }
 
 impl Registry {
     /// `known`: servers that registered with an earlier run, expected back.
     pub fn new(thresholds: Thresholds, known: Vec<Known>, now: Moment) -> Self {
-        let servers = known.into_iter().map(|k| (k.server, Mutex::new(Server::absent(k, now)))).collect();
-        Self { servers: RwLock::new(servers), thresholds, started: now, dirty: DirtyChunks::default() }
+        let places = Places::default();
+        let absent = |known: Known| {
+            let place = places.of(known.server, &known.labels);
+            (known.server, Mutex::new(Server::absent(known, place, now)))
+        };
+        let servers = RwLock::new(known.into_iter().map(absent).collect());
+        let (dirty, roster) = (DirtyChunks::default(), Mutex::default());
+        Self { servers, thresholds, started: now, dirty, places, roster }
     }
 
     /// Where the same id seems to be running at present, if it is not where `registration` says.
@@ -58,12 +80,13 @@ impl Registry {
 
     /// Takes a server in, or in again. Its report starts over.
     pub fn register(&self, registration: &Registration, now: Moment) {
+        let place = self.places.of(registration.server, &registration.labels);
         let mut servers = self.servers.write();
-        let server = servers.entry(registration.server).or_insert_with(|| {
-            let (name, endpoint) = (registration.name.clone(), registration.endpoint.clone());
-            Mutex::new(Server::absent(Known { server: registration.server, name, endpoint }, now))
-        });
-        server.get_mut().join(registration, now);
+        let new = || Mutex::new(Server::absent(Known::from(registration), place, now));
+        let server = servers.entry(registration.server).or_insert_with(new);
+        server.get_mut().join(registration, place, now);
+        drop(servers);
+        self.make_new_roster();
     }
 
     pub fn report(&self, report: &Report, now: Moment) -> Result<(), ClusterError> {
@@ -77,6 +100,9 @@ impl Registry {
             if stat.state == ChunkState::Dirty {
                 self.dirty.returned(stat.id.handle);
             }
+        }
+        if report.last {
+            self.make_new_roster();
         }
         Ok(())
     }
@@ -98,10 +124,29 @@ impl Registry {
         Ok(beat)
     }
 
+    /// What is meant to become of a server from now on; `wall` is the same moment as `now`.
+    pub fn set_mode(&self, server: ServerId, mode: ServerMode, wall: Timestamp, now: Moment) {
+        if let Some(server) = self.servers.read().get(&server) {
+            server.lock().set_mode(mode, wall, now);
+        }
+        self.make_new_roster();
+    }
+
+    pub fn mode(&self, server: ServerId) -> Option<ServerMode> {
+        self.servers.read().get(&server).map(|known| known.lock().mode())
+    }
+
+    /// It is not expected back.
+    pub fn forget(&self, server: ServerId) {
+        self.servers.write().remove(&server);
+        self.make_new_roster();
+    }
+
     pub fn goodbye(&self, server: ServerId, now: Moment) {
         if let Some(server) = self.servers.read().get(&server) {
             server.lock().goodbye(now);
         }
+        self.make_new_roster();
     }
 
     /// Takes note of what a call to a server answered.
@@ -123,9 +168,14 @@ impl Registry {
             Some(known) => {
                 let known = known.lock();
                 let standing = known.standing(now, &self.thresholds);
-                MemberView { server, standing, reported: known.has_reported(), copy: known.copy(handle) }
+                let (reported, leaving) = (known.has_reported(), known.is_leaving());
+                let (copy, place) = (known.copy(handle), Some(known.place()));
+                MemberView { server, standing, reported, copy, place, leaving }
             }
-            None => MemberView { server, standing: self.standing_of_stranger(now), reported: false, copy: None },
+            None => {
+                let standing = self.standing_of_stranger(now);
+                MemberView { server, standing, reported: false, copy: None, place: None, leaving: false }
+            }
         }
     }
 
@@ -133,6 +183,11 @@ impl Registry {
     fn standing_of_stranger(&self, now: Moment) -> Standing {
         let silent = now.saturating_sub(self.started);
         if silent < self.thresholds.dead_after { Standing::Away } else { Standing::Lost }
+    }
+
+    /// Whether a server registered with an earlier run of this metaserver, and has yet to with this one.
+    pub fn is_expected(&self, server: ServerId) -> bool {
+        self.servers.read().get(&server).is_some_and(|known| known.lock().is_expected())
     }
 
     pub fn standing(&self, server: ServerId, now: Moment) -> Standing {
@@ -150,6 +205,16 @@ impl Registry {
         }
     }
 
+    /// Where a server stands, if that is known.
+    pub fn place(&self, server: ServerId) -> Option<Place> {
+        self.servers.read().get(&server).map(|known| known.lock().place())
+    }
+
+    /// Whether a server has all of these labels. One that is not known has none.
+    pub fn has_labels(&self, server: ServerId, labels: &Labels) -> bool {
+        labels.is_empty() || self.servers.read().get(&server).is_some_and(|known| known.lock().labels.satisfy(labels))
+    }
+
     pub fn endpoint(&self, server: ServerId) -> Option<Endpoint> {
         self.servers.read().get(&server).map(|known| known.lock().endpoint.clone())
     }
@@ -159,22 +224,62 @@ impl Registry {
         self.servers.read().get(&server).map(|known| known.lock().joined())
     }
 
+    /// How full the servers are that are up and to stay.
+    pub fn fills(&self, now: Moment) -> Vec<Fill> {
+        let healthy =
+            self.each(|server| (server.state(now, &self.thresholds) == ServerState::Healthy).then(|| server.fill()));
+        healthy.into_iter().flatten().collect()
+    }
+
+    pub fn fill(&self, server: ServerId) -> Option<Fill> {
+        self.servers.read().get(&server).map(|known| known.lock().fill())
+    }
+
+    /// Requests in progress at a server at its last heartbeat.
+    pub fn load(&self, server: ServerId) -> u32 {
+        self.servers.read().get(&server).map_or(0, |known| known.lock().load())
+    }
+
     /// Name of a server for people; its id where no name is known.
     pub fn name(&self, server: ServerId) -> String {
         self.servers.read().get(&server).map_or_else(|| server.to_string(), |known| known.lock().name.clone())
     }
 
-    /// The servers that may get new copies.
-    pub fn candidates(&self, now: Moment) -> Vec<Candidate> {
-        let servers = self.servers.read();
-        let healthy = servers.values().map(Mutex::lock);
-        healthy
-            .filter(|server| server.state(now, &self.thresholds) == ServerState::Healthy)
-            .map(|server| server.candidate())
-            .collect()
+    /// The servers that may get new copies, as of a moment ago.
+    pub fn roster(&self, now: Moment) -> Arc<Roster> {
+        let mut last = self.roster.lock();
+        if let Some((made, roster)) = &*last
+            && now.saturating_sub(*made) < ROSTER_AGE
+        {
+            return roster.clone();
+        }
+        let roster = Arc::new(self.roster_of(|server| server.state(now, &self.thresholds) == ServerState::Healthy));
+        *last = Some((now, roster.clone()));
+        roster
     }
 
-    /// New copies were placed on `servers`: they count as load until the next heartbeat tells better.
+    /// The servers that hold copies, or may when they are back: what policies can count on.
+    pub fn expected(&self, now: Moment) -> Roster {
+        self.expected_without(&HashSet::new(), now)
+    }
+
+    /// The same without some of them.
+    pub fn expected_without(&self, gone: &HashSet<ServerId>, now: Moment) -> Roster {
+        let stays = |server: &Server| !server.is_leaving() && server.standing(now, &self.thresholds) != Standing::Lost;
+        self.roster_of(|server| stays(server) && !gone.contains(&server.id))
+    }
+
+    fn roster_of(&self, is_in: impl Fn(&Server) -> bool) -> Roster {
+        let servers = self.servers.read();
+        servers.values().map(Mutex::lock).filter(|server| is_in(server)).map(|server| server.candidate()).collect()
+    }
+
+    fn make_new_roster(&self) {
+        *self.roster.lock() = None;
+    }
+
+    /// New copies were placed on `servers`: they count as load until the next heartbeat tells better. So they do in the roster that
+    /// they were chosen from.
     pub fn count_placed(&self, servers: &[ServerId]) {
         let known = self.servers.read();
         for server in servers.iter().filter_map(|id| known.get(id)) {

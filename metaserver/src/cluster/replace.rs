@@ -55,7 +55,7 @@ impl Accusations {
 /// A member, at the moment that a client reports failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nobody complains, and it is heard from.
+    /// Nobody complains, and it answers.
     Fine,
     /// Reported for the first time, and it answers.
     Answers,
@@ -115,27 +115,26 @@ pub async fn replace_failed(cluster: &Cluster, origin: Origin, report: FailedWri
     }
     log_outcome(cluster, handle, version, &chunk.members, &members);
     if members.len() < usize::from(chunk.target) {
-        cluster.repairs.push(handle, Urgency { copies: members.len() }, cluster.now());
+        cluster.repairs.push(handle, Urgency::lacking(members.len()), cluster.now());
     }
     strays::sweep(cluster, handle)
 }
 
+/// Asks every member that may be up, the ones that nobody complains of, too: where all are killed at once, whoever is told of
+/// first must not cost the others their good copies.
 async fn judge(cluster: &Cluster, members: &[ServerId], report: &FailedWrite) -> Vec<(ServerId, Verdict)> {
     join_all(members.iter().map(|&server| async move {
         let now = cluster.now();
         let is_up = cluster.registry.standing(server, now) == Standing::Up;
         let is_reported = report.failed.contains(&server);
-        let verdict = match (is_up, is_reported) {
-            (false, _) => Verdict::Silent,
-            (true, false) => Verdict::Fine,
-            (true, true) => {
-                let again = cluster.accusations.note(report.handle, server, now);
-                match (answers(cluster, server).await, again) {
-                    (false, _) => Verdict::Silent,
-                    (true, true) => Verdict::ReportedAgain,
-                    (true, false) => Verdict::Answers,
-                }
-            }
+        let again = is_up && is_reported && cluster.accusations.note(report.handle, server, now);
+        // After a restart of this metaserver the servers are there before it has heard of them.
+        let may_answer = is_up || cluster.registry.is_expected(server);
+        let verdict = match may_answer && answers(cluster, server).await {
+            false => Verdict::Silent,
+            true if again => Verdict::ReportedAgain,
+            true if is_reported => Verdict::Answers,
+            true => Verdict::Fine,
         };
         (server, verdict)
     }))

@@ -1,9 +1,11 @@
 //! What chunkservers tell: taken into the registry, and compared with the metadata.
 
+use cairn_proto::admin::ServerMode;
 use cairn_proto::chunkserver::ChunkStat;
-use cairn_proto::cluster::{ChunkChange, ClusterError, Heartbeat, HeartbeatReply, Registration, Report};
+use cairn_proto::cluster::{ChunkChange, ClusterError, Heartbeat, HeartbeatReply, Registration, Report, Space};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ServerId};
+use cairn_proto::time::Timestamp;
 
 use super::copies::Copy;
 use super::repair::{BadCopy, Complaint};
@@ -11,6 +13,10 @@ use super::server::Beat;
 use super::{Cluster, strays};
 use crate::command::Internal;
 use crate::namespace::query;
+use crate::namespace::server::Server;
+
+/// A server with less than one part in so many free is short of space.
+const IN_NEED: u64 = 10;
 
 /// Takes a server in. `DuplicateServer` where the same id answers at another address.
 pub async fn register(cluster: &Cluster, registration: &Registration) -> Result<(), ClusterError> {
@@ -30,14 +36,31 @@ pub async fn register(cluster: &Cluster, registration: &Registration) -> Result<
 
 /// Writes down who it is and where, unless that is known.
 async fn remember(cluster: &Cluster, registration: &Registration) -> Result<(), FsError> {
-    let Registration { server, name, endpoint, .. } = registration;
+    let Registration { server, name, endpoint, labels, .. } = registration;
     let known = cluster.state.read(|read| query::server(read, *server))?;
-    if known.is_some_and(|known| known.name == *name && known.endpoint == *endpoint) {
-        return Ok(());
+    let mode = known.as_ref().map(|known| known.mode).unwrap_or_default();
+    let remembered = Server { name: name.clone(), endpoint: endpoint.clone(), labels: labels.clone(), mode };
+    if known.as_ref() != Some(&remembered) {
+        cluster.state.internal(Internal::RememberServer { server: *server, remembered }).await?;
     }
-    let (server, name, endpoint) = (*server, name.clone(), endpoint.clone());
-    cluster.state.internal(Internal::RememberServer { server, name, endpoint }).await?;
+    // What it announced itself is over with its return; what an operator said holds until its time is out.
+    if matches!(mode, ServerMode::Maintenance { announced: true, .. }) {
+        cluster.set_mode(*server, ServerMode::InService).await?;
+    }
     Ok(())
+}
+
+/// A server stops in good order: it has some time to come back, unless somebody said already what is to become of it.
+pub async fn goodbye(cluster: &Cluster, server: ServerId) -> Result<(), FsError> {
+    cluster.registry.goodbye(server, cluster.now());
+    let grace = cluster.registry.thresholds().stopped_grace;
+    let announced = ServerMode::Maintenance { until: cluster.state.wall().saturating_add(grace), announced: true };
+    let is_later = |until: Timestamp| until.saturating_since(cluster.state.wall()) > grace;
+    match cluster.registry.mode(server) {
+        None | Some(ServerMode::Draining) => Ok(()),
+        Some(ServerMode::Maintenance { until, .. }) if is_later(until) => Ok(()),
+        Some(ServerMode::InService | ServerMode::Maintenance { .. }) => cluster.set_mode(server, announced).await,
+    }
 }
 
 /// Takes a page of a server's report.
@@ -68,7 +91,9 @@ pub fn heartbeat(cluster: &Cluster, heartbeat: &Heartbeat) -> Result<HeartbeatRe
             }
         }
     }
-    Ok(HeartbeatReply { orders: cluster.orders.due(server, cluster.now()) })
+    let Space { total, free, .. } = heartbeat.space;
+    let in_need = free < total / IN_NEED;
+    Ok(HeartbeatReply { orders: cluster.orders.due(server, in_need, cluster.now()) })
 }
 
 fn compare(cluster: &Cluster, server: ServerId, stat: &ChunkStat) -> Result<(), ClusterError> {

@@ -67,7 +67,7 @@ pub fn judge_reported(
     };
     let verdict = judge(server, copy, at);
     match verdict {
-        Verdict::Garbage => cluster.orders.delete(server, handle, copy.version),
+        Verdict::Garbage => cluster.orders.delete(server, handle, copy.version, cluster.now()),
         Verdict::Member => cluster.orders.forget(server, handle),
         Verdict::Leave => {}
     }
@@ -113,6 +113,7 @@ mod tests {
             inode: InodeId(2),
             index: ChunkIndex(0),
             target,
+            placement: Default::default(),
             length: 1,
             allocated: 4096,
             refs: 1,

@@ -91,10 +91,8 @@ async fn an_old_report_changes_nothing() {
 async fn a_silent_fence_costs_another_round() {
     let world = World::new(3, 3).await;
     let handle = world.chunk_on("f", &[server(1), server(2), server(3)], 4096).await;
-    for silent in [1, 2] {
-        world.peers.with(server(silent), |fake| fake.silent = true);
-    }
-    // Nobody complains of 2: only the fence finds out.
+    world.peers.with(server(1), |fake| fake.silent = true);
+    world.peers.with(server(2), |fake| fake.dying = true);
     report_failed(&world, handle, &[server(1)]).await.unwrap();
     let chunk = world.chunk(handle);
     assert_eq!((chunk.version, chunk.members), (ChunkVersion(3), vec![server(3)]));
@@ -111,6 +109,19 @@ async fn without_survivors_the_members_stay() {
     assert_eq!(refused, Err(FsError::NoReplica(handle)));
     let chunk = world.chunk(handle);
     assert_eq!((chunk.version, chunk.members.len()), (ChunkVersion(1), 2));
+}
+
+#[tokio::test]
+async fn who_is_killed_with_the_others_keeps_its_copy() {
+    let world = World::new(3, 3).await;
+    let handle = world.chunk_on("f", &[server(1), server(2), server(3)], 4096).await;
+    for n in 1..=3 {
+        world.peers.with(server(n), |fake| fake.silent = true);
+    }
+    // Nobody complains of the others, and nothing tells yet that they are gone.
+    let refused = report_failed(&world, handle, &[server(1)]).await;
+    assert_eq!(refused, Err(FsError::NoReplica(handle)));
+    assert_eq!(world.chunk(handle).members.len(), 3);
 }
 
 #[tokio::test]
@@ -318,7 +329,7 @@ async fn the_census_counts() {
     worker.work().await.unwrap();
     let tally = census.last();
     assert_eq!((tally.below_target, tally.unavailable, tally.dirty), (1, 0, 0));
-    assert_eq!((tally.copies[&server(1)], tally.copies[&server(2)]), (1, 2));
+    assert_eq!((tally.held[&server(1)].copies, tally.held[&server(2)].copies), (1, 2));
     world.advance(MINUTE / 2);
     world.beat(server(1), vec![]);
     worker.work().await.unwrap();

@@ -182,6 +182,7 @@ mod tests {
             inode: InodeId(9),
             index: ChunkIndex(1),
             target: 2,
+            placement: Default::default(),
             length,
             allocated: 0,
             refs: 1,

@@ -3,6 +3,7 @@
 use cairn_proto::chunk::ChunkId;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId};
+use cairn_proto::policy::PlacementId;
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
@@ -25,6 +26,8 @@ pub struct Chunk {
     pub index: ChunkIndex,
     /// Copies that are asked for: those of the file's policy when it was made.
     pub target: u8,
+    /// Where they may be: as of the file's policy, too.
+    pub placement: PlacementId,
     /// Bytes from its start to the last one known to be written.
     pub length: u32,
     /// Bytes that hold data, as of the last commit.
@@ -34,7 +37,7 @@ pub struct Chunk {
 }
 
 impl Stored for Chunk {
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
     const NOUN: &'static str = "chunk";
 }
 
@@ -47,6 +50,7 @@ impl Chunk {
             trimmed_at: slot.trimmed_at,
             members: self.members.clone(),
             target: self.target,
+            placement: self.placement,
         }
     }
 }

@@ -37,7 +37,7 @@ impl World {
     /// A cluster with its root and one session.
     pub fn new() -> Self {
         let mut world = Self { store: MemoryStore::default(), log: 0, seq: 0 };
-        let policy = Policy { copies: 2, durability: Durability::Fsync };
+        let policy = Policy { copies: 2, durability: Durability::Fsync, placement: Default::default() };
         let cluster = ClusterId(Uuid::nil());
         world.internal(Internal::CreateCluster { cluster, mode: 0o755, uid: 0, gid: 0, policy }).unwrap();
         world.open_session(SESSION);

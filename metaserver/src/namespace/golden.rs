@@ -2,15 +2,17 @@
 //! for the old one, and a word in `docs/formats/metadata.md`.
 
 use bytes::Bytes;
+use cairn_proto::admin::{ServerMode, Tunables};
 use cairn_proto::attr::FileKind;
 use cairn_proto::chunk::ChunkId;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{
     ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, DirCookie, InodeId, LogIndex, ServerId, SessionId,
 };
+use cairn_proto::labels::Domain;
 use cairn_proto::meta::{ChangedDir, ClientInfo, Delegation};
 use cairn_proto::name::Name;
-use cairn_proto::policy::{Durability, Policy};
+use cairn_proto::policy::{Durability, Placement, PlacementId, Policy};
 use cairn_proto::time::Timestamp;
 use cairn_proto::transport::Endpoint;
 use uuid::Uuid;
@@ -76,7 +78,7 @@ fn inode(content: Content) -> Inode {
         gid: u32::MAX,
         times: Times { atime: TIME, mtime: Timestamp { secs: 1, nanos: 2 }, ctime: TIME, btime: TIME },
         changed_at: LogIndex(200),
-        policy: Policy { copies: 2, durability: Durability::Close },
+        policy: Policy { copies: 2, durability: Durability::Close, placement: Default::default() },
         home: LINK,
         xattr_bytes: 9,
     }
@@ -89,6 +91,7 @@ fn chunk() -> Chunk {
         inode: InodeId(300),
         index: ChunkIndex(4),
         target: 2,
+        placement: Default::default(),
         length: 1 << 26,
         allocated: 4096,
         refs: 1,
@@ -99,6 +102,8 @@ fn chunk() -> Chunk {
 fn keys_of_tables() {
     check_key(keys::cluster(), "01");
     check_key(keys::counters(), "02");
+    check_key(keys::tunables(), "03");
+    check_key(keys::placement(PlacementId(0x0a0b_0c0d)), "410a0b0c0d");
     check_key(keys::inode(INODE), "100102030405060708");
     check_key(keys::dentry(INODE, &name()), "110102030405060708ff78");
     check_key(keys::listed(LINK), "12000000000000012c0000000000000007");
@@ -165,31 +170,31 @@ fn cluster_and_counters() {
 fn inodes() {
     check_value(
         inode(Content::File(File { size: 1 << 56, allocated: 4096 })),
-        "01ac02008080808080808080018020ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+        "02ac02008080808080808080018020ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
     );
     check_value(
         inode(Content::Directory(Directory { next_cookie: DirCookie(300), entries: 2 })),
-        "01ac0201ac0202ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+        "02ac0201ac0202ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
     );
     check_value(
         inode(Content::Symlink { target: b"to".to_vec() }),
-        "01ac020202746fed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+        "02ac020202746fed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
     );
     check_value(
         inode(Content::Fifo),
-        "01ac0203ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+        "02ac0203ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
     );
     check_value(
         inode(Content::Socket),
-        "01ac0204ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+        "02ac0204ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
     );
     check_value(
         inode(Content::CharDevice { rdev: 259 }),
-        "01ac02058302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+        "02ac02058302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
     );
     check_value(
         inode(Content::BlockDevice { rdev: 259 }),
-        "01ac02068302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c8010201ac020709",
+        "02ac02068302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
     );
 }
 
@@ -206,7 +211,7 @@ fn entries() {
 #[test]
 fn chunks() {
     check_value(Slot { handle: ChunkHandle(300), trimmed_at: Some(5000) }, "01ac02018827");
-    check_value(chunk(), "01030110ababababababababababababababababac02040280808020802001");
+    check_value(chunk(), "02030110ababababababababababababababababac0204020080808020802001");
     check_value(
         Garbage { version: ChunkVersion(3), members: vec![server()] },
         "01030110abababababababababababababababab",
@@ -218,22 +223,36 @@ fn sessions_and_servers() {
     let client = ClientInfo { host: "h".into(), mountpoint: "/m".into(), pid: 300, version: "1".into() };
     check_value(Session { client, opened: TIME, floor: 129, ahead: 300 }, "010168022f6dac02013103ff93ebdc038101ac02");
     check_value(
-        Server { name: "one".into(), endpoint: Endpoint::Tcp { host: "h".into(), port: 7000 } },
-        "01036f6e6506683a37303030",
+        Server {
+            name: "one".into(),
+            endpoint: Endpoint::Tcp { host: "h".into(), port: 7000 },
+            labels: "rack=r".parse().unwrap(),
+            mode: ServerMode::Maintenance { until: TIME, announced: true },
+        },
+        "02036f6e6506683a3730303001047261636b01720203ff93ebdc0301",
     );
-    check_value(Server { name: "two".into(), endpoint: Endpoint::Unix("/s".into()) }, "010374776f07756e69783a2f73");
+    let (labels, mode) = (Default::default(), ServerMode::Draining);
+    check_value(
+        Server { name: "two".into(), endpoint: Endpoint::Unix("/s".into()), labels, mode },
+        "020374776f07756e69783a2f730001",
+    );
+    let placement = Placement { spread: Some(Domain::Rack), on: "a=b".parse().unwrap(), loose: true };
+    check_value(placement, "010101010161016201");
+    let tunables = Tunables { repair_paused: true, repair_bytes_per_s: Some(300), repair_server_bytes_per_s: None };
+    check_value(tunables, "010101ac0200");
 }
 
 #[test]
 fn ledger_entries() {
     let attr = inode(Content::Fifo).attr();
-    let policy = Policy { copies: 2, durability: Durability::Fsync };
+    let policy = Policy { copies: 2, durability: Durability::Fsync, placement: Default::default() };
     let view = ChunkView {
         id: ChunkId { handle: HANDLE, version: ChunkVersion(3), inode: InodeId(300), index: ChunkIndex(4) },
         length: 5,
         trimmed_at: None,
         members: vec![server()],
         target: 2,
+        placement: PlacementId(300),
     };
     let dir = ChangedDir { attr: attr.clone(), before: LogIndex(199) };
     let entry = Reply::Entry { attr: attr.clone(), parent: dir.clone(), created: true, policy };
@@ -244,45 +263,45 @@ fn ledger_entries() {
         old_parent: dir.clone(),
         new_parent: dir,
     };
-    check_value(Recorded(Ok(Reply::Done)), "010000");
+    check_value(Recorded(Ok(Reply::Done)), "020000");
     check_value(
         Recorded(Ok(Reply::Attr(attr.clone()))),
-        "010001ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801",
+        "020001ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801",
     );
     check_value(
         Recorded(Ok(entry)),
-        "010002ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c701010200",
+        "020002ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c70101020000",
     );
     check_value(
         Recorded(Ok(Reply::Removed { attr: attr.clone(), parent: ChangedDir { attr, before: LogIndex(199) } })),
-        "010003ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c701",
+        "020003ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c701",
     );
     check_value(
         Recorded(Ok(renamed)),
-        "010004ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c8010001ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c701ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c701",
+        "020004ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c8010001ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c701ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801c701",
     );
     check_value(
         Recorded(Ok(Reply::Chunks(vec![view.clone()]))),
-        "0100050198aed8a8c1e284891103ac020405000110abababababababababababababababab02",
+        "0200050198aed8a8c1e284891103ac020405000110abababababababababababababababab02ac02",
     );
-    check_value(Recorded(Ok(Reply::Policy(policy))), "0100060200");
-    check_value(Recorded(Ok(Reply::Reaped { gone: vec![InodeId(300)], more: true })), "01000701ac0201");
+    check_value(Recorded(Ok(Reply::Policy(policy))), "020006020000");
+    check_value(Recorded(Ok(Reply::Reaped { gone: vec![InodeId(300)], more: true })), "02000701ac0201");
     check_value(
         Recorded(Ok(Reply::Members(view.clone()))),
-        "01000898aed8a8c1e284891103ac020405000110abababababababababababababababab02",
+        "02000898aed8a8c1e284891103ac020405000110abababababababababababababababab02ac02",
     );
     check_value(
         Recorded(Ok(Reply::MembersConflict(view))),
-        "01000998aed8a8c1e284891103ac020405000110abababababababababababababababab02",
+        "02000998aed8a8c1e284891103ac020405000110abababababababababababababababab02ac02",
     );
-    check_value(Recorded(Ok(Reply::Delegated(None))), "01000a00");
+    check_value(Recorded(Ok(Reply::Delegated(None))), "02000a00");
     check_value(
         Recorded(Ok(Reply::Delegated(Some(Delegation {
             attr: inode(Content::Fifo).attr(),
             policy,
             parent: LINK.parent,
         })))),
-        "01000a01ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c8010200ac02",
+        "02000a01ac0203ed1301e807ffffffff0f00000003ff93ebdc03020203ff93ebdc0303ff93ebdc0301c801020000ac02",
     );
 }
 
@@ -309,6 +328,6 @@ fn refusals() {
     ];
     let bytes: Vec<_> = all.iter().map(|error| hex(&Recorded(Err(error.clone())).to_stored())).collect();
     let expected: Vec<_> =
-        (0..all.len()).map(|n| format!("0101{n:02x}{}", if n == 16 { "ac02" } else { "" })).collect();
+        (0..all.len()).map(|n| format!("0201{n:02x}{}", if n == 16 { "ac02" } else { "" })).collect();
     assert_eq!(bytes, expected);
 }

@@ -79,7 +79,7 @@ pub struct Directory {
 }
 
 impl Stored for Inode {
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
     const NOUN: &'static str = "inode";
 }
 

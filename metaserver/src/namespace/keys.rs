@@ -5,6 +5,7 @@
 //! |---|---|---|---|
 //! | `01` | cluster | | [`super::cluster::Cluster`] |
 //! | `02` | counters | | [`super::counters::Counters`] |
+//! | `03` | tunables | | [`cairn_proto::admin::Tunables`] |
 //! | `10` | inodes | inode | [`super::inode::Inode`] |
 //! | `11` | entries by name | parent, name | [`super::dentry::Dentry`] |
 //! | `12` | entries in listing order | parent, cookie | [`super::dentry::Listed`] |
@@ -18,12 +19,14 @@
 //! | `30` | sessions | session | [`super::session::Session`] |
 //! | `31` | ledger | session, seq | [`super::ledger::Recorded`] |
 //! | `40` | servers | server | [`super::server::Server`] |
+//! | `41` | placements | placement | [`cairn_proto::policy::Placement`] |
 //!
 //! `00` and `ff` belong to the store's own records.
 
 use bytes::Bytes;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, DirCookie, InodeId, ServerId, SessionId};
 use cairn_proto::name::Name;
+use cairn_proto::policy::PlacementId;
 use uuid::Uuid;
 
 use super::link::Link;
@@ -31,6 +34,7 @@ use crate::store::{StoreError, prefix_end};
 
 const CLUSTER: u8 = 0x01;
 const COUNTERS: u8 = 0x02;
+const TUNABLES: u8 = 0x03;
 const INODES: u8 = 0x10;
 const DENTRIES: u8 = 0x11;
 const LISTING: u8 = 0x12;
@@ -44,6 +48,7 @@ const GARBAGE: u8 = 0x22;
 const SESSIONS: u8 = 0x30;
 const LEDGER: u8 = 0x31;
 const SERVERS: u8 = 0x40;
+const PLACEMENTS: u8 = 0x41;
 
 /// Keys from `start` up to but not including `end`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,6 +92,10 @@ pub(super) fn cluster() -> Bytes {
 
 pub(super) fn counters() -> Bytes {
     key(COUNTERS, &[])
+}
+
+pub(super) fn tunables() -> Bytes {
+    key(TUNABLES, &[])
 }
 
 pub(super) fn inode(inode: InodeId) -> Bytes {
@@ -302,6 +311,18 @@ pub(super) fn servers() -> KeyRange {
 pub(super) fn parse_server(key: &[u8]) -> Result<ServerId, StoreError> {
     let mut parts = Parts::new(SERVERS, key)?;
     Ok(ServerId(Uuid::from_bytes(parts.array()?)))
+}
+
+pub(super) fn placement(id: PlacementId) -> Bytes {
+    key(PLACEMENTS, &[&id.0.to_be_bytes()])
+}
+
+pub(super) fn placements() -> KeyRange {
+    KeyRange::under(key(PLACEMENTS, &[]))
+}
+
+pub(super) fn parse_placement(key: &[u8]) -> Result<PlacementId, StoreError> {
+    Parts::new(PLACEMENTS, key)?.u32().map(PlacementId)
 }
 
 /// Takes a key apart again.

@@ -25,7 +25,7 @@ const PRUNE_BATCH_OPS: u64 = 128;
 pub struct Recorded(pub Result<Reply, FsError>);
 
 impl Stored for Recorded {
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
     const NOUN: &'static str = "ledger entry";
 }
 

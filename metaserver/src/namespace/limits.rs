@@ -1,15 +1,17 @@
 //! Limits, and what random operations do not come across.
 
+use cairn_proto::admin::ServerMode;
 use cairn_proto::attr::{LINK_MAX, SetAttr};
 use cairn_proto::chunk::CHUNK_SIZE;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ClusterId, DirCookie, InodeId};
 use cairn_proto::meta::{MAX_DIR_PAGE, Mutation, NewNode, ReadDir, RenameMode, XATTR_LIST_MAX, XATTR_SIZE_MAX};
-use cairn_proto::policy::{Durability, Policy};
+use cairn_proto::policy::{Durability, Placement, PlacementId, Policy, PolicyChange};
 use cairn_proto::transport::Endpoint;
 use uuid::Uuid;
 
 use super::fixture::{World, name, server};
+use super::server::Server;
 use super::value::save;
 use super::{MAX_REAP_CHUNKS, Reply, inode, keys, query};
 use crate::command::Internal;
@@ -25,7 +27,7 @@ fn set_nlink(world: &mut World, id: InodeId, nlink: u32) {
 #[test]
 fn a_cluster_is_created_once() {
     let mut world = World::new();
-    let policy = Policy { copies: 1, durability: Durability::Fsync };
+    let policy = Policy { copies: 1, durability: Durability::Fsync, placement: Default::default() };
     let cluster = ClusterId(Uuid::max());
     let again = world.internal(Internal::CreateCluster { cluster, mode: 0, uid: 0, gid: 0, policy });
     assert_eq!(again, Err(FsError::Exists));
@@ -172,10 +174,39 @@ fn servers_are_remembered() {
     let mut world = World::new();
     let endpoint = |port| Endpoint::Tcp { host: "h".into(), port };
     for port in [1, 2] {
-        let remember = Internal::RememberServer { server: server(1), name: "one".into(), endpoint: endpoint(port) };
-        world.internal(remember).unwrap();
+        let (labels, mode) = (Default::default(), Default::default());
+        let remembered = Server { name: "one".into(), endpoint: endpoint(port), labels, mode };
+        world.internal(Internal::RememberServer { server: server(1), remembered }).unwrap();
+        world.internal(Internal::SetServerMode { server: server(1), mode: ServerMode::Draining }).unwrap();
     }
     let servers = query::servers(&world.store).unwrap();
     assert_eq!(servers.len(), 1);
     assert_eq!((servers[0].0, servers[0].1.endpoint.clone()), (server(1), endpoint(2)));
+    assert_eq!(servers[0].1.mode, ServerMode::Draining, "registering again changes nothing about that");
+    let unknown = Internal::SetServerMode { server: server(2), mode: ServerMode::Draining };
+    assert_eq!(world.internal(unknown), Err(FsError::NotFound));
+    world.internal(Internal::ForgetServer { server: server(1) }).unwrap();
+    assert!(query::servers(&world.store).unwrap().is_empty());
+}
+
+#[test]
+fn equal_placements_have_one_number() {
+    let mut world = World::new();
+    let define = |world: &mut World, on: &str| {
+        let placement = Placement { on: on.parse().unwrap(), ..Placement::default() };
+        match world.internal(Internal::DefinePlacement { placement }).unwrap() {
+            Reply::Placement(id) => id,
+            other => panic!("{other:?}"),
+        }
+    };
+    let ids = ["", "a=b", "c=d", "a=b", ""].map(|on| define(&mut world, on));
+    assert_eq!(ids, [0, 1, 2, 1, 0].map(PlacementId));
+    assert_eq!(query::placement(&world.store, ids[2]).unwrap().on, "c=d".parse().unwrap());
+    let set = |placement| Mutation::SetPolicy {
+        inode: ROOT,
+        change: PolicyChange { placement: Some(PlacementId(placement)), ..PolicyChange::default() },
+    };
+    assert_eq!(world.mutate(set(9)), Err(FsError::InvalidArgument), "nobody defined it");
+    world.mutate(set(2)).unwrap();
+    assert_eq!(query::policy_of(&world.store, ROOT).unwrap().placement, PlacementId(2));
 }

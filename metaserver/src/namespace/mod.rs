@@ -24,11 +24,13 @@ pub mod ledger;
 pub mod link;
 mod ops;
 pub mod orphan;
+pub mod placement;
 pub mod query;
 mod reply;
 pub mod server;
 pub mod session;
 pub mod slot;
+mod tunables;
 mod value;
 pub mod xattr;
 

@@ -6,8 +6,8 @@
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::{ChunkId, ChunkLocation};
 use cairn_proto::ids::{InodeId, ServerId};
-use cairn_proto::meta::{ChangedDir, Delegation, MutationReply};
-use cairn_proto::policy::Policy;
+use cairn_proto::meta::{ChangedDir, Delegation, Lease, MutationReply};
+use cairn_proto::policy::{PlacementId, Policy};
 use serde::{Deserialize, Serialize};
 
 /// A chunk of a file as the namespace knows it; see [`ChunkLocation`] for the fields of the same name.
@@ -20,6 +20,7 @@ pub struct ChunkView {
     pub members: Vec<ServerId>,
     /// Copies that are asked for.
     pub target: u8,
+    pub placement: PlacementId,
 }
 
 /// The answer to a command that was not refused.
@@ -58,6 +59,8 @@ pub enum Reply {
     MembersConflict(ChunkView),
     /// To `TakeDelegation`.
     Delegated(Option<Delegation>),
+    /// To `DefinePlacement`.
+    Placement(PlacementId),
 }
 
 impl Reply {
@@ -67,7 +70,7 @@ impl Reply {
             Self::Done => MutationReply::Done,
             Self::Attr(attr) => MutationReply::Attr(attr),
             Self::Entry { attr, parent, created, policy } => {
-                MutationReply::Entry { attr, parent, created, policy, chunks: Vec::new() }
+                MutationReply::Entry { attr, parent, created, policy, chunks: Vec::new(), lease: Lease::None }
             }
             Self::Removed { attr, parent } => MutationReply::Removed { attr, parent },
             Self::Renamed { moved, replaced, exchanged, old_parent, new_parent } => {
@@ -76,7 +79,7 @@ impl Reply {
             Self::Chunks(chunks) => MutationReply::Chunks(chunks.into_iter().map(&mut locate).collect()),
             Self::Policy(policy) => MutationReply::Policy(policy),
             Self::Delegated(delegation) => MutationReply::Delegated(delegation),
-            Self::Reaped { .. } | Self::Members(_) | Self::MembersConflict(_) => return None,
+            Self::Reaped { .. } | Self::Members(_) | Self::MembersConflict(_) | Self::Placement(_) => return None,
         })
     }
 }

@@ -3,28 +3,29 @@
 
 use std::sync::Arc;
 
-use cairn_proto::admin::{AdminService, ChunkInfo, ClusterStatus, FsckPage, InodeInfo};
-use cairn_proto::attr::FileKind;
+use cairn_proto::admin::{
+    AdminService, ChunkInfo, ClusterStatus, FsckPage, InodeInfo, PolicyInfo, PolicySet, RepairStatus, ServerMode,
+    ServerStats, TunablesChange,
+};
 use cairn_proto::chunk::CHUNK_SIZE;
-use cairn_proto::error::FsError;
-use cairn_proto::ids::{ChunkIndex, DirCookie, InodeId, LogIndex};
-use cairn_proto::meta::{MAX_CHUNKS_PER_CALL, MAX_DIR_PAGE, Mutation, ReadDir};
+use cairn_proto::error::{AdminError, FsError};
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, LogIndex, ServerId};
+use cairn_proto::meta::MAX_CHUNKS_PER_CALL;
 use cairn_proto::name::Name;
-use cairn_proto::policy::{Policy, PolicyChange};
-use futures::future::try_join_all;
+use cairn_proto::simulation::{Scenario, SimulationPage};
 use tarpc::context::Context;
 
-use super::{Shared, status};
+use super::{Shared, policy, servers, status};
 use crate::cluster::locate::location;
-use crate::command::{Body, Command, Decided};
+use crate::cluster::simulate;
+use crate::command::Internal;
 use crate::fsck;
 use crate::namespace::inode::{Content, Inode};
-use crate::namespace::{ChunkView, NamespaceError, Reply, query};
+use crate::namespace::{ChunkView, NamespaceError, query};
+use crate::session::recalls::Patience;
 
 /// Ranges of places of a sparse file that are looked through for one answer.
 const MAX_RANGES: u32 = 1024;
-/// Entries whose policy is changed at the same time.
-const POLICY_BATCH: usize = 256;
 
 /// What `cairn` commands talk to.
 #[derive(Clone, Debug)]
@@ -38,13 +39,16 @@ impl AdminService for AdminFace {
     async fn info(self, _: Context, inode: InodeId, first_chunk: u32) -> Result<InodeInfo, FsError> {
         let shared = &*self.0;
         shared.clients.flush_all().await;
+        // What a client does not send in time is not seen.
+        let _ = shared.clients.sent_for_others(inode, &mut Patience::default()).await;
         let (found, path, xattrs) = shared.state.read(|read| {
             let found = query::get_inode(read, inode)?;
             Ok::<_, NamespaceError>((found, query::path_of(read, inode)?, query::list_xattr(read, inode)?))
         })?;
         let views = chunks_from(shared, &found, first_chunk)?;
         let chunks = views.into_iter().map(|view| chunk_info(shared, view)).collect();
-        Ok(InodeInfo { attr: found.attr(), path, policy: found.policy, xattrs, chunks })
+        let placement = shared.cluster.placement(found.policy.placement)?;
+        Ok(InodeInfo { attr: found.attr(), path, policy: found.policy, placement, xattrs, chunks })
     }
 
     async fn resolve(self, _: Context, path: Vec<Name>) -> Result<InodeId, FsError> {
@@ -56,15 +60,11 @@ impl AdminService for AdminFace {
         self,
         _: Context,
         inode: InodeId,
-        change: PolicyChange,
+        set: PolicySet,
         recursive: bool,
-    ) -> Result<Policy, FsError> {
+    ) -> Result<PolicyInfo, AdminError> {
         self.0.clients.flush_all().await;
-        let policy = self.0.set_policy(inode, change).await?;
-        if recursive {
-            self.0.set_policy_below(inode, change).await?;
-        }
-        Ok(policy)
+        policy::set(&self.0, inode, set, recursive).await
     }
 
     async fn fsck(self, _: Context, data: bool, resume: Option<Vec<u8>>) -> Result<FsckPage, FsError> {
@@ -76,6 +76,30 @@ impl AdminService for AdminFace {
 
     async fn checkpoint(self, _: Context) -> Result<LogIndex, FsError> {
         self.0.state.log().checkpoint().await
+    }
+
+    async fn stats(self, _: Context) -> Result<ServerStats, FsError> {
+        Ok(status::stats(&self.0.requests))
+    }
+
+    async fn set_server_mode(self, _: Context, server: ServerId, mode: ServerMode) -> Result<(), AdminError> {
+        servers::set_mode(&self.0.cluster, server, mode).await
+    }
+
+    async fn remove_server(self, _: Context, server: ServerId) -> Result<(), AdminError> {
+        servers::remove(&self.0.cluster, server).await
+    }
+
+    async fn tune(self, _: Context, change: TunablesChange) -> Result<RepairStatus, AdminError> {
+        let shared = &*self.0;
+        let tunables = shared.state.read(query::tunables)?.changed(change);
+        shared.state.internal(Internal::SetTunables { tunables }).await?;
+        shared.cluster.throttle.tune(tunables);
+        Ok(status::repair(shared))
+    }
+
+    async fn simulate(self, _: Context, scenario: Scenario, after: ChunkHandle) -> Result<SimulationPage, AdminError> {
+        simulate::page(&self.0.cluster, &scenario, after).await
     }
 }
 
@@ -101,56 +125,4 @@ fn chunk_info(shared: &Shared, view: ChunkView) -> ChunkInfo {
     let names = view.members.iter().map(|&member| registry.name(member)).collect();
     let target = view.target;
     ChunkInfo { location: location(registry, view, shared.cluster.now()), names, target }
-}
-
-impl Shared {
-    async fn set_policy(&self, inode: InodeId, change: PolicyChange) -> Result<Policy, FsError> {
-        let propose = || {
-            let mutation = Mutation::SetPolicy { inode, change };
-            let body = Body::Mutation { mutation, decided: Decided::Nothing };
-            self.state.propose(Command { origin: None, at: self.state.wall(), body })
-        };
-        match self.clients.recalling_to_the_end(propose).await? {
-            Reply::Policy(policy) => Ok(policy),
-            other => {
-                tracing::error!(?other, "a change of policy was answered by something else");
-                Err(FsError::Storage)
-            }
-        }
-    }
-
-    /// Changes the policy of everything below a directory, as it is found: what is created meanwhile inherits the new one.
-    async fn set_policy_below(&self, top: InodeId, change: PolicyChange) -> Result<(), FsError> {
-        let mut directories = vec![top];
-        while let Some(inode) = directories.pop() {
-            let mut after = DirCookie::START;
-            loop {
-                let request = ReadDir { inode, after, limit: MAX_DIR_PAGE, plus: false };
-                let page = match self.state.read(|read| query::read_dir(read, request)) {
-                    Ok(page) => page,
-                    // A file, or a directory that was removed meanwhile.
-                    Err(FsError::NotDirectory | FsError::Stale(_)) => break,
-                    Err(error) => return Err(error),
-                };
-                let of_kind = |kind| page.entries.iter().filter(move |entry| entry.kind == kind).map(|e| e.inode);
-                directories.extend(of_kind(FileKind::Directory));
-                let all: Vec<_> = of_kind(FileKind::Directory).chain(of_kind(FileKind::File)).collect();
-                for some in all.chunks(POLICY_BATCH) {
-                    try_join_all(some.iter().map(|&inode| self.set_policy_unless_gone(inode, change))).await?;
-                }
-                match page.entries.last() {
-                    Some(last) if !page.end => after = last.cookie,
-                    _ => break,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn set_policy_unless_gone(&self, inode: InodeId, change: PolicyChange) -> Result<(), FsError> {
-        match self.set_policy(inode, change).await {
-            Ok(_) | Err(FsError::Stale(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
 }

@@ -25,7 +25,9 @@ impl ClusterService for ClusterFace {
             return Err(ClusterError::ForeignCluster { ours, theirs });
         }
         reports::register(&self.0.cluster, &registration).await?;
-        Ok(Registered { cluster: ours, heartbeat_ms: self.0.heartbeat.as_millis() as u64 })
+        // After it counts as up: whoever is given up from here on is named to it.
+        let sessions = self.0.clients.live();
+        Ok(Registered { cluster: ours, heartbeat_ms: self.0.heartbeat.as_millis() as u64, sessions })
     }
 
     async fn report(self, _: Context, report: Report) -> Result<(), ClusterError> {
@@ -46,7 +48,7 @@ impl ClusterService for ClusterFace {
 
     async fn goodbye(self, _: Context, server: ServerId) -> Result<(), ClusterError> {
         let cluster = &self.0.cluster;
-        cluster.registry.goodbye(server, cluster.now());
+        reports::goodbye(cluster, server).await.map_err(|_| ClusterError::NotReady)?;
         tracing::info!(server = %cluster.registry.name(server), "chunkserver stopped in good order");
         Ok(())
     }

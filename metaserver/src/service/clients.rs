@@ -1,6 +1,7 @@
 //! [`MetaService`]: what clients ask. Reads are answered at once from applied state; the store is in memory or close to it. Only what
 //! is delegated to another client waits for that one.
 
+use std::collections::HashMap;
 use std::future::ready;
 use std::sync::Arc;
 
@@ -10,8 +11,9 @@ use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId, SessionId};
 use cairn_proto::lock::{Lock, LockOutcome, LockRange, LocksOf, MAX_RECLAIMED};
 use cairn_proto::meta::{
-    BadReplica, ClientInfo, DirPage, Events, FsStat, InodeRange, MAX_CHUNKS_PER_CALL, MAX_LOCATE_FIRST, MAX_RELEASE,
-    MAX_RESERVED_INODES, MetaService, MutationReply, NamedMutation, OpenMode, Opened, ReadDir, SessionGrant,
+    BadReplica, ClientInfo, DirEntry, DirPage, Events, Found, FsStat, Granted, InodeRange, Lease, MAX_CHUNKS_PER_CALL,
+    MAX_LEASES_PER_CALL, MAX_LOCATE_FIRST, MAX_RELEASE, MAX_RESERVED_INODES, MetaService, MutationReply, NamedMutation,
+    OpenMode, Opened, ReadDir, SessionGrant,
 };
 use cairn_proto::name::Name;
 use tarpc::context::Context;
@@ -25,6 +27,7 @@ use crate::cluster::repair::{BadCopy, Complaint};
 use crate::namespace::Outcome;
 use crate::namespace::query::{self, Viewer};
 use crate::room::Level;
+use crate::session::leases::Share;
 
 /// What clients talk to.
 #[derive(Clone, Debug)]
@@ -47,7 +50,7 @@ impl MetaService for MetaFace {
             None => clients.open(client).await?,
         };
         let term_ms = clients.sessions.term().as_millis() as u64;
-        Ok(SessionGrant { session, cluster: self.0.id, term_ms })
+        Ok(SessionGrant { session, cluster: self.0.id, term_ms, incarnation: clients.incarnation })
     }
 
     async fn keep_alive(self, _: Context, session: SessionId) -> Result<(), FsError> {
@@ -86,12 +89,48 @@ impl MetaService for MetaFace {
         self.0.clients.events(session, seen).await
     }
 
-    async fn lookup(self, _: Context, session: SessionId, parent: InodeId, name: Name) -> Result<Attr, FsError> {
-        self.0.view(session, |viewer| viewer.lookup(parent, &name)).await
+    async fn acted(self, _: Context, session: SessionId, events: Vec<u64>) -> Result<(), FsError> {
+        self.0.clients.acted(session, &events)
     }
 
-    async fn get_attr(self, _: Context, session: SessionId, inode: InodeId) -> Result<Attr, FsError> {
-        self.0.view(session, |viewer| viewer.get_attr(inode)).await
+    async fn lookup(self, _: Context, session: SessionId, parent: InodeId, name: Name) -> Result<Found, FsError> {
+        let shared = &*self.0;
+        shared.clients.recalling(|| ready(shared.look_up(session, parent, &name))).await
+    }
+
+    async fn get_attr(self, _: Context, session: SessionId, inode: InodeId) -> Result<Granted<Attr>, FsError> {
+        let clients = &self.0.clients;
+        let Granted { value, leased } = clients.recalling(|| ready(clients.show(session, inode))).await?;
+        Ok(Granted { value: value.attr(), leased })
+    }
+
+    async fn acquire(self, _: Context, session: SessionId, inode: InodeId) -> Result<Attr, FsError> {
+        let clients = &self.0.clients;
+        Ok(clients.recalling(|| clients.acquire(session, inode)).await?.attr())
+    }
+
+    async fn reclaim_leases(
+        self,
+        _: Context,
+        session: SessionId,
+        exclusive: Vec<InodeId>,
+        last: bool,
+    ) -> Result<(), FsError> {
+        if exclusive.len() > MAX_LEASES_PER_CALL {
+            return Err(FsError::InvalidArgument);
+        }
+        self.0.clients.heard(session)?;
+        self.0.clients.leases.reclaim(session, &exclusive, last);
+        Ok(())
+    }
+
+    async fn return_leases(self, _: Context, session: SessionId, inodes: Vec<InodeId>) -> Result<(), FsError> {
+        if inodes.len() > MAX_LEASES_PER_CALL {
+            return Err(FsError::InvalidArgument);
+        }
+        self.0.clients.heard(session)?;
+        self.0.clients.returned(session, &inodes);
+        Ok(())
     }
 
     async fn read_link(self, _: Context, session: SessionId, inode: InodeId) -> Result<Vec<u8>, FsError> {
@@ -99,7 +138,8 @@ impl MetaService for MetaFace {
     }
 
     async fn read_dir(self, _: Context, session: SessionId, request: ReadDir) -> Result<DirPage, FsError> {
-        self.0.view(session, |viewer| viewer.read_dir(request)).await
+        let shared = &*self.0;
+        shared.clients.recalling(|| ready(shared.list(session, request))).await
     }
 
     async fn get_xattr(self, _: Context, session: SessionId, inode: InodeId, name: Name) -> Result<Vec<u8>, FsError> {
@@ -113,7 +153,7 @@ impl MetaService for MetaFace {
     async fn open(self, _: Context, session: SessionId, inode: InodeId, mode: OpenMode) -> Result<Opened, FsError> {
         let shared = &*self.0;
         shared.clients.heard(session)?;
-        shared.clients.recalling(|| ready(open_once(shared, session, inode, mode))).await
+        shared.clients.recalling(|| open_once(shared, session, inode, mode)).await
     }
 
     async fn release(self, _: Context, session: SessionId, inodes: Vec<InodeId>) -> Result<(), FsError> {
@@ -210,6 +250,46 @@ fn valid(lock: Lock) -> Result<Lock, FsError> {
 }
 
 impl Shared {
+    fn look_up(&self, session: SessionId, parent: InodeId, name: &Name) -> Result<Found, FsError> {
+        let look = || self.state.read(|read| Viewer::new(read, session).lookup(parent, name));
+        // Leases first: only what is looked at under them is sure to stay.
+        let dir_leased = self.clients.leases.share(session, parent, None, false) == Share::Granted;
+        let Some(seen) = look()? else { return Ok(Found { entry: None, dir_leased }) };
+        let leased = self.clients.share(session, &seen)?;
+        let entry = look()?.map(|inode| Granted { value: inode.attr(), leased: leased && inode.id == seen.id });
+        Ok(Found { entry, dir_leased })
+    }
+
+    /// A page of a directory. Leases are granted on it and, if their attributes are asked for, on what it names; attributes that somebody
+    /// else may know better are left out.
+    fn list(&self, session: SessionId, request: ReadDir) -> Result<DirPage, FsError> {
+        let look = || self.state.read(|read| Viewer::new(read, session).read_dir(request));
+        // Who has it delegated needs no leases.
+        if self.state.read(|read| Viewer::new(read, session).has(request.inode))? {
+            return look();
+        }
+        let leases = &self.clients.leases;
+        let leased = leases.share(session, request.inode, None, false) == Share::Granted;
+        if !request.plus {
+            return Ok(DirPage { leased, ..look()? });
+        }
+        let share = |entry: &DirEntry| {
+            let is_directory = entry.kind == FileKind::Directory;
+            let home = (!is_directory).then_some(request.inode);
+            (entry.inode, leases.share(session, entry.inode, home, entry.kind == FileKind::File))
+        };
+        let shares: HashMap<InodeId, Share> = look()?.entries.iter().map(share).collect();
+        let mut page = look()?;
+        for entry in &mut page.entries {
+            match shares.get(&entry.inode) {
+                Some(Share::Granted) => entry.leased = entry.attr.is_some(),
+                Some(Share::Refused) | None => {}
+                Some(Share::Unwritten) => entry.attr = None,
+            }
+        }
+        Ok(DirPage { leased, ..page })
+    }
+
     /// Answers a question of `session`, once nobody else may know better.
     async fn view<T>(&self, session: SessionId, question: impl Fn(Viewer<'_>) -> Outcome<T>) -> Result<T, FsError> {
         let ask = || ready(self.state.read(|read| question(Viewer::new(read, session))));
@@ -217,19 +297,32 @@ impl Shared {
     }
 }
 
-fn open_once(shared: &Shared, session: SessionId, inode: InodeId, mode: OpenMode) -> Result<Opened, FsError> {
-    let found = register_open(shared, session, inode, mode.write)?;
-    let chunks = match found.kind() {
-        FileKind::File => locate_settled(shared, session, inode, ChunkIndex(0), chunks_of(found.attr().size)),
-        _ => Ok(Vec::new()),
-    };
-    match chunks {
-        Ok(chunks) => Ok(Opened { attr: found.attr(), policy: found.policy, chunks }),
-        Err(error) => {
-            shared.clients.files.release(session, &[inode]);
-            Err(error)
-        }
+async fn open_once(shared: &Shared, session: SessionId, inode: InodeId, mode: OpenMode) -> Result<Opened, FsError> {
+    let registered = register_open(shared, session, inode, mode.write)?;
+    if registered.kind() != FileKind::File {
+        let (attr, policy) = (registered.attr(), registered.policy);
+        return Ok(Opened { attr, policy, chunks: Vec::new(), lease: Lease::None, contended: false });
     }
+    let opened = open_file(shared, session, inode, mode).await;
+    if opened.is_err() {
+        shared.clients.files.release(session, &[inode]);
+    }
+    opened
+}
+
+/// What is told of a file to a session that has been registered as having it open.
+async fn open_file(shared: &Shared, session: SessionId, inode: InodeId, mode: OpenMode) -> Result<Opened, FsError> {
+    let clients = &shared.clients;
+    let others = clients.files.others(session, inode);
+    let found = match others {
+        // It is likely to write, and nobody who has it open would be disturbed.
+        None if mode.write => clients.acquire(session, inode).await?,
+        _ => clients.show(session, inode)?.value,
+    };
+    let chunks = locate_settled(shared, session, inode, ChunkIndex(0), chunks_of(found.attr().size))?;
+    let contended = others.is_some_and(|others| others.write || mode.write);
+    let lease = clients.lease(session, inode);
+    Ok(Opened { attr: found.attr(), policy: found.policy, chunks, lease, contended })
 }
 
 /// How many of the first chunks of a file of `size` bytes to name to whoever opens it.

@@ -1,10 +1,13 @@
 //! The wire's face of the metaserver: one type for each service, all thin. What they decide is elsewhere.
 
 mod admin;
+mod announce;
 mod batch;
 mod chunkservers;
 mod clients;
 mod mutate;
+mod policy;
+mod servers;
 mod status;
 
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use std::time::Duration;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::ClusterId;
 use cairn_proto::meta::FsStat;
+use cairn_proto::transport::RequestCounters;
 use cairn_runtime::worker::Workers;
 
 use crate::cluster::Cluster;
@@ -36,6 +40,8 @@ pub struct Shared {
     pub census: Arc<Census>,
     pub room: Arc<Room>,
     pub workers: Workers,
+    /// Of all services here.
+    pub requests: Arc<RequestCounters>,
     /// Between heartbeats of a chunkserver.
     pub heartbeat: Duration,
 }

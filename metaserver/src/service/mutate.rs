@@ -6,16 +6,18 @@
 
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkIndex, InodeId, SessionId};
-use cairn_proto::meta::{Ahead, Mutation, MutationReply, NamedMutation, NewNode};
+use cairn_proto::meta::{Ahead, Lease, Mutation, MutationReply, NamedMutation, NewNode};
 use cairn_proto::time::Timestamp;
 
 use super::Shared;
+use super::announce::{announce, ours};
 use crate::cluster::locate::locate;
 use crate::cluster::replace::{FailedWrite, replace_failed};
 use crate::command::{Body, Command, Decided, Origin, Placement};
 use crate::namespace::query::{self, Viewer};
-use crate::namespace::{NamespaceError, Reply};
+use crate::namespace::{NamespaceError, Outcome, Reply};
 use crate::room::Level;
+use crate::store::Read;
 
 pub(super) type OpResult = Result<MutationReply, FsError>;
 
@@ -39,11 +41,19 @@ pub(super) async fn one(shared: &Shared, op: &NamedMutation, acked: u64) -> OpRe
         return one_ahead(shared, origin, mutation, ahead).await;
     }
     shared.room.admit(&mutation)?;
-    let asked = Asked { origin, at: shared.state.wall() };
+    let session = op.session;
+    let announced = announce(shared, session, &mutation).await?;
+    let reply = decide(shared, Asked { origin, at: shared.state.wall() }, mutation).await?;
+    announced.found_too(&reply).await?;
+    Ok(reply)
+}
+
+/// Proposes a mutation with what has to be decided for it.
+async fn decide(shared: &Shared, asked: Asked, mutation: Mutation) -> OpResult {
     match mutation {
         Mutation::ReplaceFailed { inode, index, handle, version, failed } => {
             let report = FailedWrite { inode, index, handle, version, failed };
-            replace_failed(&shared.cluster, origin, report).await?;
+            replace_failed(&shared.cluster, asked.origin, report).await?;
             Ok(MutationReply::Chunks(locate(&shared.cluster, inode, index, 1)?))
         }
         Mutation::AllocateChunks { inode, first, count } => {
@@ -54,14 +64,24 @@ pub(super) async fn one(shared: &Shared, op: &NamedMutation, acked: u64) -> OpRe
         }
         Mutation::Create { open: true, node: NewNode::File, .. } => {
             let new = shared.state.next_inode();
-            create_open(shared, asked, mutation, new, Decided::Inode(new)).await
+            let made = ours(shared, asked.origin.op.session, new, Lease::Exclusive);
+            made.told(create_open(shared, asked, mutation, new, Decided::Inode(new)).await)
         }
         Mutation::Create { .. } => {
-            let decided = Decided::Inode(shared.state.next_inode());
-            to_wire(shared.propose(asked, mutation, decided).await?)
+            let new = shared.state.next_inode();
+            let made = ours(shared, asked.origin.op.session, new, Lease::Shared);
+            made.told(shared.propose(asked, mutation, Decided::Inode(new)).await.and_then(to_wire))
         }
         Mutation::TakeDelegation { inode, .. } if shared.clients.recalls.is_resting(inode, shared.clients.now()) => {
             Ok(MutationReply::Delegated(None))
+        }
+        Mutation::TakeDelegation { inode, .. } => {
+            let reply = to_wire(shared.propose(asked, mutation, Decided::Nothing).await?)?;
+            if matches!(&reply, MutationReply::Delegated(Some(_))) {
+                // What it covers needs no lease, and it is recalled in another way.
+                shared.clients.leases.let_go(asked.origin.op.session, inode);
+            }
+            Ok(reply)
         }
         _ => to_wire(shared.propose(asked, mutation, Decided::Nothing).await?),
     }
@@ -113,18 +133,31 @@ fn to_wire(reply: Reply) -> OpResult {
 
 /// Servers for each place of the range that has no chunk.
 fn place_missing(shared: &Shared, inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<Placement>, FsError> {
-    let (existing, policy) = shared.state.read(|read| {
-        Ok::<_, NamespaceError>((query::locate(read, inode, first, count)?, query::policy_of(read, inode)?))
-    })?;
+    let (existing, wanted) = shared
+        .state
+        .read(|read| Ok::<_, NamespaceError>((query::locate(read, inode, first, count)?, Wanted::of(read, inode)?)))?;
     let end = first.0.checked_add(count).ok_or(FsError::FileTooLarge)?;
     let is_missing = |index: &ChunkIndex| !existing.iter().any(|view| view.id.index == *index);
     let missing = (first.0..end).map(ChunkIndex).filter(is_missing);
-    missing.map(|index| place_new(shared, policy.copies, index)).collect()
+    missing.map(|index| place_new(shared, &wanted, index)).collect()
+}
+
+/// What a file's policy says of new chunks.
+struct Wanted {
+    copies: u8,
+    places: cairn_proto::policy::Placement,
+}
+
+impl Wanted {
+    fn of(read: &dyn Read, inode: InodeId) -> Outcome<Self> {
+        let policy = query::policy_of(read, inode)?;
+        Ok(Self { copies: policy.copies, places: query::placement(read, policy.placement)? })
+    }
 }
 
 /// A new chunk for a place of a file.
-fn place_new(shared: &Shared, copies: u8, index: ChunkIndex) -> Result<Placement, FsError> {
-    let members = shared.cluster.place(copies, &[])?;
+fn place_new(shared: &Shared, wanted: &Wanted, index: ChunkIndex) -> Result<Placement, FsError> {
+    let members = shared.cluster.place_new(wanted.copies, &wanted.places)?;
     Ok(Placement { index, handle: shared.state.next_handle(), members })
 }
 
@@ -180,8 +213,8 @@ fn first_chunk_ahead(shared: &Shared, mutation: &Mutation, new: InodeId) -> impl
 }
 
 fn place_first(shared: &Shared, parent: InodeId) -> Result<Placement, FsError> {
-    let policy = shared.state.read(|read| query::policy_of(read, parent))?;
-    place_new(shared, policy.copies, ChunkIndex(0))
+    let wanted = shared.state.read(|read| Wanted::of(read, parent))?;
+    place_new(shared, &wanted, ChunkIndex(0))
 }
 
 /// Registers an open of an inode, and makes sure that it exists and is nobody else's: in this order, see [`crate::session::open_files`].

@@ -1,12 +1,13 @@
-//! What sessions are asked to do: a queue of [`Event`]s for each, emptied by a long poll that acknowledges the earlier ones.
+//! What sessions are asked to do: a queue of [`Event`]s for each, emptied by a long poll.
 //!
-//! Events are numbered. An answer carries the number of its last event, and the next call brings it back: up to there they are
-//! acted upon. Until then they are sent again with every answer, so that an answer that is lost costs nothing. Numbers begin
+//! Events are numbered. An answer carries the number of its last event, and the next call brings it back: up to there they have
+//! been received. Until then they are sent again with every answer, so that an answer that is lost costs nothing. That one
+//! has been acted upon is told apart from that, in whatever order: some take longer than others. Numbers begin
 //! somewhere else in every process: one from an earlier metaserver is not known here, and acknowledges nothing.
 //!
 //! In memory only. What a lost event asked for is still wanted by whoever waits for it, and is asked for again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,12 +34,14 @@ pub struct EventQueues {
 
 #[derive(Debug)]
 struct Queue {
-    /// Not acted upon yet, in order of their numbers, which have no gaps.
-    pending: VecDeque<Event>,
-    /// The number of the last event that was acted upon.
-    acted: u64,
+    /// Not acted upon yet.
+    events: BTreeMap<u64, Event>,
+    /// The number of the last event that was asked for.
+    last: u64,
     /// The number of the last event that was ever answered.
     sent: u64,
+    /// The number of the last event that was received.
+    received: u64,
     /// When it was last asked for.
     polled: Option<Moment>,
     arrived: Arc<Notify>,
@@ -76,18 +79,31 @@ impl EventQueues {
     pub fn ask_all(&self, event: Event, since: Moment) -> Vec<(SessionId, u64)> {
         let mut queues = self.queues.lock();
         let listening = queues.iter_mut().filter(|(_, queue)| queue.polled.is_some_and(|polled| polled >= since));
-        listening.filter_map(|(&session, queue)| Some((session, queue.ask(event)?))).collect()
+        listening.filter_map(|(&session, queue)| Some((session, queue.ask(event.clone())?))).collect()
+    }
+
+    /// A session has acted upon some of its events. Answers those that were not known to be.
+    pub fn acted(&self, session: SessionId, numbers: &[u64]) -> Vec<Event> {
+        let acted = {
+            let mut queues = self.queues.lock();
+            let Some(queue) = queues.get_mut(&session) else { return Vec::new() };
+            numbers.iter().filter_map(|number| queue.events.remove(number)).collect::<Vec<_>>()
+        };
+        if !acted.is_empty() {
+            self.acted.send_replace(());
+        }
+        acted
     }
 
     /// Waits until `session` has acted upon its event `number`, or is gone.
-    pub async fn acted(&self, session: SessionId, number: u64) {
+    pub async fn until_acted(&self, session: SessionId, number: u64) {
         let mut acted = self.acted.subscribe();
         while self.is_pending(session, number) && acted.changed().await.is_ok() {}
     }
 
-    /// Events for `session`, which has acted upon those up to `seen`; none where none come within `limit`.
+    /// Events for `session`, which has received those up to `seen`; none where none come within `limit`.
     pub async fn wait(&self, session: SessionId, seen: u64, now: Moment, limit: Duration) -> Result<Events, FsError> {
-        let arrived = self.acknowledge(session, seen, now)?;
+        let arrived = self.received(session, seen, now)?;
         let late = tokio::time::sleep(limit);
         tokio::pin!(late);
         loop {
@@ -104,13 +120,11 @@ impl EventQueues {
         }
     }
 
-    fn acknowledge(&self, session: SessionId, seen: u64, now: Moment) -> Result<Arc<Notify>, FsError> {
+    fn received(&self, session: SessionId, seen: u64, now: Moment) -> Result<Arc<Notify>, FsError> {
         let mut queues = self.queues.lock();
         let queue = queues.get_mut(&session).ok_or(FsError::SessionUnknown(session))?;
         queue.polled = Some(now);
-        if queue.acknowledge(seen) {
-            self.acted.send_replace(());
-        }
+        queue.received(seen);
         Ok(queue.arrived.clone())
     }
 
@@ -121,50 +135,42 @@ impl EventQueues {
     }
 
     fn is_pending(&self, session: SessionId, number: u64) -> bool {
-        self.queues.lock().get(&session).is_some_and(|queue| queue.acted < number)
+        self.queues.lock().get(&session).is_some_and(|queue| queue.events.contains_key(&number))
     }
 }
 
 impl Queue {
     fn new(base: u64) -> Self {
-        Self { pending: VecDeque::new(), acted: base, sent: base, polled: None, arrived: Arc::default() }
-    }
-
-    /// The number of the last event.
-    fn last(&self) -> u64 {
-        self.acted + self.pending.len() as u64
+        Self { events: BTreeMap::new(), last: base, sent: base, received: base, polled: None, arrived: Arc::default() }
     }
 
     fn ask(&mut self, event: Event) -> Option<u64> {
-        if let Some(at) = self.pending.iter().rposition(|&pending| pending == event) {
-            let number = self.acted + 1 + at as u64;
+        if let Some((&number, _)) = self.events.iter().rfind(|(_, pending)| **pending == event) {
             // A flush that is under way may be past what was done since.
             if number > self.sent || event != Event::Flush {
                 return Some(number);
             }
         }
-        if self.pending.len() >= MAX_PENDING {
+        if self.events.len() >= MAX_PENDING {
             return None;
         }
-        self.pending.push_back(event);
+        self.last += 1;
+        self.events.insert(self.last, event);
         self.arrived.notify_waiters();
-        Some(self.last())
+        Some(self.last)
     }
 
-    /// Answers whether something was acknowledged.
-    fn acknowledge(&mut self, seen: u64) -> bool {
+    fn received(&mut self, seen: u64) {
         // What was never sent cannot have been seen: such a number is another process's.
-        if seen <= self.acted || seen > self.sent {
-            return false;
+        if seen <= self.sent {
+            self.received = self.received.max(seen);
         }
-        self.pending.drain(..(seen - self.acted) as usize);
-        self.acted = seen;
-        true
     }
 
     fn answer(&mut self) -> Events {
-        self.sent = self.last();
-        Events { seen: self.sent, events: self.pending.iter().copied().collect() }
+        self.sent = self.last;
+        let events = self.events.range(self.received + 1..).map(|(&number, event)| (number, event.clone()));
+        Events { seen: self.sent, events: events.collect() }
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use cairn_proto::chunkserver::MAX_FENCED;
 use cairn_runtime::worker::{WorkError, WorkState, Worker};
 
 use super::Clients;
+use crate::cluster::Cluster;
+use crate::cluster::fencing::fence_sessions;
 
 /// Looks at the sessions this many times in a term.
 const LOOKS_PER_TERM: u32 = 8;
@@ -13,11 +16,12 @@ const LOOKS_PER_TERM: u32 = 8;
 #[derive(Debug)]
 pub struct ExpiryWorker {
     clients: Arc<Clients>,
+    cluster: Arc<Cluster>,
 }
 
 impl ExpiryWorker {
-    pub fn new(clients: Arc<Clients>) -> Self {
-        Self { clients }
+    pub fn new(clients: Arc<Clients>, cluster: Arc<Cluster>) -> Self {
+        Self { clients, cluster }
     }
 }
 
@@ -27,7 +31,13 @@ impl Worker for ExpiryWorker {
     }
 
     async fn work(&mut self) -> Result<WorkState, WorkError> {
-        for session in self.clients.sessions.expire(self.clients.now()) {
+        let expired = self.clients.sessions.expire(self.clients.now());
+        // Before others are given what they had. As many at a time as one call may name; the rest comes with the next look.
+        let expired = &expired[..expired.len().min(MAX_FENCED)];
+        if !expired.is_empty() {
+            fence_sessions(&self.cluster, expired).await;
+        }
+        for &session in expired {
             self.clients.finish(session).await?;
             tracing::warn!(%session, term = ?self.clients.sessions.term(), "session expired: its client has been silent");
         }

@@ -2,25 +2,31 @@
 //!
 //! A session is opened and closed by commands, so it outlives this process; everything else about it is in memory, and a client
 //! brings it along when it takes its session up again. [`Clients`] is both together. Delegations of directories belong to sessions and
-//! end with them, but stand in the namespace ([`crate::namespace::delegation`]); here is how they are recalled. File locks live here;
-//! leases will, too.
+//! end with them, but stand in the namespace ([`crate::namespace::delegation`]); here is how they are recalled. Leases and file locks live
+//! here.
 
+pub mod changing;
+pub mod crowding;
 pub mod events;
 pub mod expiry;
+pub mod leases;
 pub mod locks;
 pub mod open_files;
 pub mod reaper;
 pub mod recalls;
 pub mod table;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_proto::cluster::LiveSessions;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{InodeId, SessionId};
 use cairn_proto::lock::{Lock, LockOutcome};
-use cairn_proto::meta::{ClientInfo, Events};
+use cairn_proto::meta::{ClientInfo, Event, Events};
 use cairn_runtime::clock::Clock;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::Moment;
@@ -28,6 +34,7 @@ use crate::command::Internal;
 use crate::namespace::query;
 use crate::state::State;
 use events::EventQueues;
+use leases::Leases;
 use locks::Locks;
 use open_files::OpenFiles;
 use recalls::Recalls;
@@ -42,10 +49,15 @@ const POLLS_PER_TERM: u32 = 4;
 #[derive(Debug)]
 pub struct Clients {
     pub sessions: Sessions,
+    /// Sessions that are about to be.
+    opening: Mutex<BTreeSet<SessionId>>,
     pub files: OpenFiles,
     pub recalls: Recalls,
     pub locks: Locks,
+    pub leases: Arc<Leases>,
     events: EventQueues,
+    /// Another number in every process: what sessions were told by an earlier one does not count.
+    pub incarnation: u64,
     state: Arc<State>,
     clock: Arc<dyn Clock>,
     /// Once cancelled nobody waits for clients any more: what they would do cannot come in.
@@ -58,19 +70,24 @@ impl Clients {
         state: Arc<State>,
         clock: Arc<dyn Clock>,
         term: Duration,
+        max_leases: usize,
         stopping: CancellationToken,
     ) -> Result<Self, FsError> {
         let stored = state.read(query::sessions)?;
         let files = OpenFiles::default();
-        let events = EventQueues::new(rand::random());
+        let incarnation = rand::random();
+        let events = EventQueues::new(incarnation);
         for (id, _) in &stored {
             files.admit(*id);
             events.admit(*id);
         }
         let locks = Locks::new(stored.iter().map(|(id, _)| *id));
+        let leases = Arc::new(Leases::new(stored.iter().map(|(id, _)| *id), max_leases));
         let stored = stored.into_iter().map(|(id, session)| (id, session.client)).collect();
         let sessions = Sessions::new(term, stored, clock.monotonic());
-        Ok(Self { sessions, files, recalls: Recalls::default(), locks, events, state, clock, stopping })
+        let recalls = Recalls::default();
+        let opening = Mutex::default();
+        Ok(Self { sessions, opening, files, recalls, locks, leases, events, incarnation, state, clock, stopping })
     }
 
     pub fn now(&self) -> Moment {
@@ -79,14 +96,25 @@ impl Clients {
 
     /// Opens a new session, durably.
     pub async fn open(&self, client: ClientInfo) -> Result<SessionId, FsError> {
-        let session = self.state.next_session();
-        self.state.internal(Internal::OpenSession { session, client: client.clone() }).await?;
+        let session = {
+            let mut opening = self.opening.lock();
+            let session = self.state.next_session();
+            opening.insert(session);
+            session
+        };
+        let opened = self.state.internal(Internal::OpenSession { session, client: client.clone() }).await;
+        let opened = opened.map(|_| self.admit(session, client));
+        self.opening.lock().remove(&session);
+        opened.map(|()| session)
+    }
+
+    fn admit(&self, session: SessionId, client: ClientInfo) {
         self.files.admit(session);
         self.events.admit(session);
         self.locks.admit(session);
+        self.leases.admit(session);
         tracing::info!(%session, host = client.host, mountpoint = client.mountpoint, "session opened");
         self.sessions.opened(session, client, self.now());
-        Ok(session)
     }
 
     /// Takes a session up again that holds `open`.
@@ -95,6 +123,15 @@ impl Clients {
         self.files.resume(session, open)?;
         tracing::info!(%session, open = open.len(), "session resumed");
         Ok(())
+    }
+
+    /// The sessions that may write, and those to come.
+    pub fn live(&self) -> LiveSessions {
+        let next = {
+            let opening = self.opening.lock();
+            opening.first().copied().unwrap_or_else(|| self.state.coming_session())
+        };
+        LiveSessions { next, live: self.sessions.ids() }
     }
 
     /// A sign of life of a session.
@@ -107,6 +144,30 @@ impl Clients {
         self.heard(session)?;
         let limit = LONGEST_POLL.min(self.sessions.term() / POLLS_PER_TERM);
         self.unless_stopping(self.events.wait(session, seen, self.now(), limit)).await?
+    }
+
+    /// A session has acted upon events.
+    pub fn acted(&self, session: SessionId, numbers: &[u64]) -> Result<(), FsError> {
+        self.heard(session)?;
+        for event in self.events.acted(session, numbers) {
+            self.leases.acted(session, &event);
+        }
+        Ok(())
+    }
+
+    /// Asks a session to drop the leases that it says it does not need.
+    pub fn returned(&self, session: SessionId, inodes: &[InodeId]) {
+        let event = self.leases.returned(session, inodes);
+        if matches!(&event, Event::Drop { inodes } if !inodes.is_empty()) {
+            self.ask(session, event);
+        }
+    }
+
+    /// Asks a session to do something about leases. Where that cannot be, whoever waits for it asks again.
+    fn ask(&self, session: SessionId, event: Event) {
+        if self.events.ask(session, event.clone()).is_none() {
+            self.leases.not_asked(session, &event);
+        }
     }
 
     /// Sets a lock, or says what is in its way; to one that waits, after a while. A sign of life.
@@ -141,6 +202,7 @@ impl Clients {
         self.files.drop_session(session);
         self.events.drop_session(session);
         self.locks.drop_session(session);
+        self.leases.drop_session(session);
         self.recalls.ended();
         self.sessions.closed(session);
         Ok(())

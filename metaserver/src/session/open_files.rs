@@ -33,6 +33,13 @@ struct Open {
     write: bool,
 }
 
+/// How others hold an inode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Others {
+    /// At least one of them may write.
+    pub write: bool,
+}
+
 /// How many sessions hold one inode.
 #[derive(Clone, Copy, Debug, Default)]
 struct Holders {
@@ -131,6 +138,16 @@ impl OpenFiles {
     /// Whether some session may be writing to `inode`.
     pub fn has_writer(&self, inode: InodeId) -> bool {
         self.inner.lock().has_writer(inode)
+    }
+
+    /// How other sessions than `session` have `inode` open, if any has.
+    pub fn others(&self, session: SessionId, inode: InodeId) -> Option<Others> {
+        let inner = self.inner.lock();
+        let holders = *inner.inodes.get(&inode)?;
+        let own = inner.sessions.get(&session).and_then(|open| open.get(&inode));
+        let writes = own.is_some_and(|open| open.write);
+        let others = holders.sessions - u32::from(own.is_some());
+        (others > 0).then_some(Others { write: holders.writers > u32::from(writes) })
     }
 
     pub fn is_open(&self, session: SessionId, inode: InodeId) -> bool {

@@ -22,7 +22,7 @@ use crate::namespace::query;
 const LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks at a directory that is waited for, should nothing be heard of it. A holder that acted upon the recall and
 /// has the directory still, or again, is then asked once more.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// After a recall nobody is given the directory for so long: one that several clients use would go to and fro.
 const REST: Duration = Duration::from_secs(5);
 /// Directories that are remembered as recalled, at most; beyond it the old ones are forgotten early.
@@ -78,7 +78,7 @@ impl Patience {
         Self { limit, ends: None }
     }
 
-    fn end(&mut self) -> Instant {
+    pub(super) fn end(&mut self) -> Instant {
         *self.ends.get_or_insert_with(|| Instant::now() + self.limit)
     }
 }
@@ -112,9 +112,18 @@ impl Clients {
     {
         loop {
             match ask().await {
-                Err(FsError::Delegated(directory)) => self.recall(directory, &mut patience).await?,
+                Err(error @ (FsError::Delegated(_) | FsError::Leased(_))) => self.clear(error, &mut patience).await?,
                 answer => return answer,
             }
+        }
+    }
+
+    /// Waits until what `refusal` names is not in the way any more; the refusal itself when that takes too long.
+    pub async fn clear(&self, refusal: FsError, patience: &mut Patience) -> Result<(), FsError> {
+        match refusal {
+            FsError::Delegated(directory) => self.recall(directory, patience).await,
+            FsError::Leased(inode) => self.sent_for_others(inode, patience).await,
+            other => Err(other),
         }
     }
 
@@ -142,7 +151,7 @@ impl Clients {
         let since = self.now().saturating_sub(self.sessions.term());
         let asked = self.events.ask_all(Event::Flush, since);
         let flushes = asked.into_iter().map(async |(session, number)| {
-            if timeout(LIMIT, self.events.acted(session, number)).await.is_err() {
+            if timeout(LIMIT, self.events.until_acted(session, number)).await.is_err() {
                 tracing::debug!(%session, "a client has not sent what it did ahead: what it knows better is not seen");
             }
         });

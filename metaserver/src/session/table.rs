@@ -87,6 +87,14 @@ impl Sessions {
         now.saturating_sub(self.started) >= self.term
     }
 
+    /// All that are not being closed, ascending.
+    pub fn ids(&self) -> Vec<SessionId> {
+        let sessions = self.sessions.lock();
+        let mut ids: Vec<_> = sessions.iter().filter(|(_, known)| !known.closing).map(|(&id, _)| id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     pub fn len(&self) -> usize {
         self.sessions.lock().len()
     }

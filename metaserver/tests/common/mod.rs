@@ -12,10 +12,11 @@ use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::cluster::ClusterServiceClient;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkIndex, InodeId, OpId, SessionId};
-use cairn_proto::meta::{Ahead, ClientInfo, MetaServiceClient, Mutation, MutationReply, NamedMutation, NewNode};
+use cairn_proto::meta::{Ahead, ClientInfo, Event, MetaServiceClient, Mutation, MutationReply, NamedMutation, NewNode};
 use cairn_proto::name::Name;
 use cairn_proto::transport::{ConnectOptions, Endpoint, PeerKind, Reconnecting, Service};
 use tarpc::context::{self, Context};
+use tokio::task::AbortHandle;
 
 pub type Stub<Req, Resp> = Reconnecting<Req, Resp>;
 pub type Meta = MetaServiceClient<Stub<cairn_proto::meta::MetaServiceRequest, cairn_proto::meta::MetaServiceResponse>>;
@@ -31,6 +32,7 @@ pub fn config(dir: &Path) -> MetaserverConfig {
         listen: "127.0.0.1:0".into(),
         health_listen: "127.0.0.1:0".into(),
         session_term_s: 1,
+        garbage_grace_s: 0,
         ..MetaserverConfig::default()
     }
 }
@@ -86,7 +88,29 @@ impl Client {
 
     pub async fn open_session(&self, resume: Option<SessionId>, open: Vec<InodeId>) -> Result<SessionId, FsError> {
         let info = ClientInfo { host: "h".into(), mountpoint: "/mnt".into(), pid: 1, version: "0".into() };
-        Ok(self.meta.open_session(ctx(), info, resume, open).await.unwrap()?.session)
+        let session = self.meta.open_session(ctx(), info, resume, open).await.unwrap()?.session;
+        if resume.is_some() {
+            // It wants no leases back.
+            self.meta.reclaim_leases(ctx(), session, vec![], true).await.unwrap()?;
+        }
+        Ok(session)
+    }
+
+    /// From now on the client drops leases when it is told to, and does nothing else that it is asked for. It stays alive by that.
+    pub fn attend(&self) -> AbortHandle {
+        let (meta, session) = (self.meta.clone(), self.session);
+        let attending = tokio::spawn(async move {
+            let mut seen = 0;
+            while let Ok(Ok(events)) = meta.events(ctx(), session, seen).await {
+                seen = events.seen;
+                let leases = |asked: &&(u64, Event)| matches!(asked.1, Event::Drop { .. } | Event::Downgrade { .. });
+                let acted = events.events.iter().filter(leases).map(|(number, _)| *number).collect();
+                if meta.acted(ctx(), session, acted).await.is_err() {
+                    return;
+                }
+            }
+        });
+        attending.abort_handle()
     }
 
     pub fn name_op(&mut self, mutation: Mutation) -> NamedMutation {
@@ -111,7 +135,8 @@ impl Client {
     }
 
     pub async fn lookup(&self, parent: InodeId, entry: &str) -> Result<Attr, FsError> {
-        self.meta.lookup(ctx(), self.session, parent, name(entry)).await.unwrap()
+        let found = self.meta.lookup(ctx(), self.session, parent, name(entry)).await.unwrap()?;
+        found.entry.map(|entry| entry.value).ok_or(FsError::NotFound)
     }
 
     pub async fn mutate(&mut self, mutation: Mutation) -> Result<MutationReply, FsError> {

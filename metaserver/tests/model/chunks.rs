@@ -6,6 +6,7 @@ use cairn_proto::chunk::{CHUNK_SIZE, ChunkId};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId};
 use cairn_proto::meta::ChunkExtent;
+use cairn_proto::policy::PlacementId;
 use cairn_proto::time::Timestamp;
 
 use super::{Answer, Model, Piece};
@@ -166,6 +167,7 @@ impl Piece {
             trimmed_at: self.trimmed_at,
             members: self.members.clone(),
             target: self.target,
+            placement: PlacementId::ANYWHERE,
         }
     }
 }

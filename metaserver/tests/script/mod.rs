@@ -157,7 +157,7 @@ impl Proposer {
             }
             Step::RemoveXattr { inode, name } => plain(Mutation::RemoveXattr { inode: any(inode), name }),
             Step::SetPolicy { inode, copies, durability } => {
-                let change = PolicyChange { copies, durability };
+                let change = PolicyChange { copies, durability, placement: None };
                 plain(Mutation::SetPolicy { inode: any(inode), change })
             }
             Step::Allocate { inode, first, count, set, undecided } => {

@@ -9,7 +9,7 @@ use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ClusterId, InodeId, LogIndex};
 use cairn_proto::meta::{ChangedDir, Delegation, Mutation};
-use cairn_proto::policy::{Durability, Policy};
+use cairn_proto::policy::{Durability, PlacementId, Policy};
 use cairn_proto::time::Timestamp;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ pub struct World<S> {
     observed: Observed,
 }
 
-const POLICY: Policy = Policy { copies: 2, durability: Durability::Fsync };
+const POLICY: Policy = Policy { copies: 2, durability: Durability::Fsync, placement: PlacementId::ANYWHERE };
 
 /// No script uses so many numbers.
 const RESERVED: InodeId = InodeId(1 << 20);

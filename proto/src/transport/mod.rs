@@ -3,7 +3,7 @@
 //! From the bottom up: an [`Endpoint`] names a TCP port or a Unix socket; [`socket`] opens and tunes it; [`handshake`]
 //! makes sure that both ends speak the same protocol version and mean the same [`Service`]; [`Framed`] turns the byte
 //! stream into messages, with bulk bytes ([`Payload`]) beside the serialised part and never through it; [`Reconnecting`]
-//! is the client's handle, [`Server`] the other end.
+//! is the client's handle, [`Server`] the other end, which counts what it is asked ([`RequestCounters`]).
 //!
 //! Nothing here knows what the messages say: the service traits stand elsewhere in this crate.
 
@@ -21,6 +21,7 @@ mod payload;
 mod pool;
 mod reader;
 mod reconnecting;
+mod requests;
 mod server;
 pub mod socket;
 mod writer;
@@ -39,4 +40,5 @@ pub use limits::{MAX_DEADLINE, MAX_FRAME_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BY
 pub use listener::Listener;
 pub use payload::Payload;
 pub use reconnecting::Reconnecting;
+pub use requests::{RequestCounters, RequestCounts};
 pub use server::{Server, ServerLimits};

@@ -34,6 +34,7 @@ use super::framed::Framed;
 use super::handshake::{self, HandshakeError, PeerKind, Service, Verdict};
 use super::limits::{CLIENT_IN_FLIGHT, SERVER_QUEUE};
 use super::listener::Listener;
+use super::requests::RequestCounters;
 use super::socket::BoxedIo;
 
 /// Pause after a failed `accept`, which mostly means that the process is out of file descriptors.
@@ -64,7 +65,8 @@ impl Default for ServerLimits {
 }
 
 /// Serves one connection until it ends, or until the token is cancelled and its requests are answered.
-type Handler = Arc<dyn Fn(BoxedIo, String, CancellationToken) -> BoxFuture<'static, ()> + Send + Sync>;
+type Handler =
+    Arc<dyn Fn(BoxedIo, String, Arc<RequestCounters>, CancellationToken) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// One or more services behind one or more listeners.
 #[derive(Clone)]
@@ -73,12 +75,19 @@ pub struct Server {
     limits: ServerLimits,
     services: HashMap<Service, Handler>,
     connections: Arc<Semaphore>,
+    counters: Arc<RequestCounters>,
 }
 
 impl Server {
     pub fn new(us: PeerKind, limits: ServerLimits) -> Self {
         let connections = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
-        Self { us, limits, services: HashMap::new(), connections }
+        Self { us, limits, services: HashMap::new(), connections, counters: Arc::default() }
+    }
+
+    /// Counts requests there, where others can read them.
+    pub fn counting(mut self, counters: Arc<RequestCounters>) -> Self {
+        self.counters = counters;
+        self
     }
 
     /// Offers `service`. For a tarpc service: `.with(Service::Chunk, move |context, request|
@@ -91,8 +100,8 @@ impl Server {
         Fut: Future<Output = Result<Resp, ServerError>> + Send + 'static,
     {
         let in_flight = self.limits.requests_per_connection;
-        let connection: Handler = Arc::new(move |io, peer, stop| {
-            serve_connection(io, service, peer, in_flight, handler.clone(), stop).boxed()
+        let connection: Handler = Arc::new(move |io, peer, counters, stop| {
+            serve_connection(io, service, peer, in_flight, handler.clone(), counters, stop).boxed()
         });
         self.services.insert(service, connection);
         self
@@ -159,7 +168,7 @@ impl Server {
             }
         };
         if let Some(handler) = self.services.get(&service) {
-            handler(io, peer, stop).await;
+            handler(io, peer, self.counters.clone(), stop).await;
         }
     }
 }
@@ -170,6 +179,7 @@ async fn serve_connection<Req, Resp, F, Fut>(
     peer: String,
     max_in_flight: usize,
     handler: F,
+    counters: Arc<RequestCounters>,
     stop: CancellationToken,
 ) where
     Req: RequestName + DeserializeOwned + Send + 'static,
@@ -178,14 +188,16 @@ async fn serve_connection<Req, Resp, F, Fut>(
     Fut: Future<Output = Result<Resp, ServerError>> + Send + 'static,
 {
     tracing::debug!(peer, %service, "connected");
-    let guarded = move |context, request| {
-        let handler = handler.clone();
+    let guarded = move |context, request: Req| {
+        let (handler, in_flight) = (handler.clone(), counters.begin(request.name()));
         async move {
             let answer = AssertUnwindSafe(async move { handler(context, request).await });
-            match answer.catch_unwind().await {
-                Ok(result) => result,
-                Err(_) => Err(after_panic()),
+            let result = answer.catch_unwind().await.unwrap_or_else(|_| Err(after_panic()));
+            match result {
+                Ok(_) => in_flight.answered(),
+                Err(_) => in_flight.failed(),
             }
+            result
         }
     };
     // Once `stop` is cancelled no more is read, which makes tarpc answer what it has and end the stream.

@@ -8,8 +8,11 @@
 //! | `get FILE read\|write START LENGTH` | `free`, or the kind, start and length of what is in the way |
 //! | `flock FILE read\|write\|unlock [wait]` | `ok`: `flock(2)` |
 //! | `write FILE OFFSET TEXT`, `read FILE OFFSET LENGTH` | `ok`, or the text |
+//! | `fsync FILE` | `ok` |
+//! | `stat NAME`, `look NAME`, `mkdir NAME`, `remove NAME` | `ok`; `look` is an `open(2)` for reading and a `close(2)` |
 //!
-//! or the name of an errno. A signal of kind `USR1` interrupts it, and does nothing else.
+//! or the name of an errno. A signal of kind `USR1` interrupts it, and does nothing else. The calls of the last two rows are made once, whatever
+//! comes of them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, Write};
@@ -19,7 +22,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::stat::Mode;
 
 extern "C" fn nothing(_: i32) {}
 
@@ -89,6 +94,11 @@ impl Locker {
                 let read = io(self.file(file)?.read_at(&mut bytes, offset.parse()?));
                 read.map(|n| String::from_utf8_lossy(&bytes[..n]).into_owned())
             }
+            ["fsync", file] => answer(nix::unistd::fsync(self.file(file)?)),
+            ["stat", name] => answer(nix::sys::stat::stat(&self.dir.join(name)).map(drop)),
+            ["look", name] => answer(nix::fcntl::open(&self.dir.join(name), OFlag::O_RDONLY, Mode::empty()).map(drop)),
+            ["mkdir", name] => answer(nix::unistd::mkdir(&self.dir.join(name), Mode::S_IRWXU)),
+            ["remove", name] => answer(nix::unistd::unlink(&self.dir.join(name))),
             _ => bail!("not understood: {words:?}"),
         })
     }

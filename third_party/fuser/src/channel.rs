@@ -92,6 +92,15 @@ impl ChannelSender {
         Ok(())
     }
 
+    #[cfg(target_os = "linux")]
+    pub(crate) fn clone_device(&self) -> io::Result<ChannelSender> {
+        Ok(Channel(self.0.clone()).clone_fd()?.sender())
+    }
+
+    pub(crate) fn raw_fd(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&*self.0)
+    }
+
     pub(crate) fn open_backing(&self, fd: BorrowedFd<'_>) -> std::io::Result<BackingId> {
         BackingId::create(&self.0, fd)
     }

@@ -57,6 +57,19 @@ impl Notifier {
         Self(cs)
     }
 
+    /// The same on a file description of its own, that answers no requests.
+    /// # Errors
+    /// Returns an error if the device cannot be opened once more, or cloned.
+    #[cfg(target_os = "linux")]
+    pub fn try_clone_device(&self) -> io::Result<Self> {
+        self.0.clone_device().map(Self)
+    }
+
+    /// The descriptor that notifications are written to.
+    pub fn raw_fd(&self) -> std::os::fd::RawFd {
+        self.0.raw_fd()
+    }
+
     /// Notify poll clients of I/O readiness
     /// # Errors
     /// Returns an error if the kernel rejects the notification.
@@ -72,6 +85,13 @@ impl Notifier {
     pub fn inval_entry(&self, parent: INodeNo, name: &OsStr) -> io::Result<()> {
         let notif = Notification::new_inval_entry(parent, name).map_err(Self::too_big_err)?;
         self.send_inval(notify_code::FUSE_NOTIFY_INVAL_ENTRY, &notif)
+    }
+
+    /// Have the kernel look up all directory entries anew before it uses them (Linux 6.16)
+    /// # Errors
+    /// Returns an error if the kernel rejects the notification.
+    pub fn inc_epoch(&self) -> io::Result<()> {
+        self.send(notify_code::FUSE_NOTIFY_INC_EPOCH, &Notification::new_empty())
     }
 
     /// Invalidate the kernel cache for a given inode (metadata and

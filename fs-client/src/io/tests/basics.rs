@@ -174,7 +174,7 @@ async fn what_another_mount_changed_is_seen_after_refresh() {
     assert_eq!(bench.read(0, 10_000).await, [1; 10_000][..]);
     let attr = bench.fake.write_elsewhere(FILE, 5000, &[2; 10_000]);
     assert_eq!(bench.file.size(), 10_000);
-    bench.file.refresh(&attr);
+    bench.file.seen(&attr);
     assert_eq!(bench.file.size(), 15_000);
     assert_eq!(bench.read(4999, 3).await, [1, 2, 2][..]);
     // Opening it does the same.
@@ -186,7 +186,7 @@ async fn what_another_mount_changed_is_seen_after_refresh() {
     // What this mount had written is not written again over it.
     bench.fake.power_cut(bench.fake.holders(FILE, 0)[0]);
     bench.file.sync().await.unwrap();
-    bench.file.refresh(&bench.fake.write_elsewhere(FILE, 0, &[3; 10]));
+    bench.file.seen(&bench.fake.write_elsewhere(FILE, 0, &[3; 10]));
     assert_eq!(bench.read(9, 2).await, [3, 1][..]);
 }
 

@@ -117,15 +117,25 @@ async fn waits_for_chunkservers_to_come_back() {
 }
 
 #[tokio::test]
-async fn patience_ends_with_an_error_that_names_the_chunk() {
-    let config = IoConfig { write_patience: Some(Duration::from_millis(200)), ..quiet() };
+async fn patience_ends_with_an_error_and_the_bytes_go_out_later() {
+    // Longer than the longest pause between two attempts: the last sync must see one.
+    let config = IoConfig { write_patience: Some(Duration::from_secs(2)), ..quiet() };
     let (bench, holders) = written(config).await;
-    for holder in holders {
+    for &holder in &holders {
         bench.fake.set_up(holder, false);
     }
     bench.write(0, &[5; 4096]).await;
-    let error = bench.file.sync().await.unwrap_err();
-    assert!(matches!(error, IoError::Unwritable { inode: FILE, .. }), "{error}");
+    for _ in 0..2 {
+        let error = bench.file.sync().await.unwrap_err();
+        assert!(matches!(error, IoError::NotTaken { inode: FILE, .. }), "{error}");
+    }
+    assert_eq!(bench.io.unsaved_files(), 1);
+    for &holder in &holders {
+        bench.fake.set_up(holder, true);
+    }
+    bench.file.sync().await.unwrap();
+    assert_eq!(bench.io.unsaved_files(), 0);
+    assert_contents(&bench, &[[5; 4096], [1; 4096]].concat()).await;
 }
 
 #[tokio::test]

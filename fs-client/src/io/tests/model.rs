@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::io::MetaError;
+use crate::io::IoError;
 
 /// Where the action is: around the border of two chunks.
 const BASE: u64 = CHUNK_SIZE - 300_000;
@@ -82,7 +82,7 @@ impl Model {
                 self.expected.resize(size, 0);
                 let fake = self.bench.fake.clone();
                 let size = BASE + size as u64;
-                let set = async move { Ok::<_, MetaError>(fake.set_size(FILE, size)) };
+                let set = async move { Ok::<_, IoError>(fake.set_size(FILE, size)) };
                 file.truncate_with(size, set).await.unwrap();
                 assert_eq!(file.size(), size);
             }

@@ -6,12 +6,12 @@ use cairn_proto::chunk::CHUNK_SIZE;
 use cairn_proto::error::FsError;
 
 use super::*;
-use crate::io::MetaError;
+use crate::io::{IoError, MetaError};
 
 impl Bench {
     async fn truncate(&self, size: u64) {
         let fake = self.fake.clone();
-        let set = async move { Ok::<_, MetaError>(fake.set_size(FILE, size)) };
+        let set = async move { Ok::<_, IoError>(fake.set_size(FILE, size)) };
         assert_eq!(self.file.truncate_with(size, set).await.unwrap().size, size);
     }
 }
@@ -65,7 +65,8 @@ async fn a_refused_truncate_changes_nothing() {
     let bench = Bench::new(quiet());
     let data = pattern(10_000, 1);
     bench.write(0, &data).await;
-    let refused = async { Err(MetaError::Refused(FsError::NotPermitted)) };
+    let cause = MetaError::Refused(FsError::NotPermitted);
+    let refused = async { Err(IoError::Meta { inode: FILE, cause }) };
     assert!(bench.file.truncate_with(5, refused).await.is_err());
     assert_eq!(bench.read(0, 20_000).await, data);
 }
@@ -79,7 +80,7 @@ async fn writes_wait_for_a_truncate_and_truncates_for_writes() {
     let truncate = tokio::spawn(async move {
         let set = async {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            Ok::<_, MetaError>(fake.set_size(FILE, 10))
+            Ok::<_, IoError>(fake.set_size(FILE, 10))
         };
         file.truncate_with(10, set).await.unwrap();
     });

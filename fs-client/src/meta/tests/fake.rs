@@ -184,7 +184,7 @@ impl MetaService for Face {
             SessionId(state.sessions)
         });
         state.live = Some(session);
-        Ok(SessionGrant { session, cluster: ClusterId::random(), term_ms: 1000 })
+        Ok(SessionGrant { session, cluster: ClusterId::random(), term_ms: 1000, incarnation: 1 })
     }
 
     async fn keep_alive(self, _: Context, session: SessionId) -> Result<(), FsError> {
@@ -226,12 +226,28 @@ impl MetaService for Face {
         std::future::pending().await
     }
 
-    async fn lookup(self, _: Context, _: SessionId, _: InodeId, _: Name) -> Result<Attr, FsError> {
-        Err(FsError::NotFound)
+    async fn acted(self, _: Context, _: SessionId, _: Vec<u64>) -> Result<(), FsError> {
+        Ok(())
     }
 
-    async fn get_attr(self, _: Context, _: SessionId, inode: InodeId) -> Result<Attr, FsError> {
+    async fn lookup(self, _: Context, _: SessionId, _: InodeId, _: Name) -> Result<Found, FsError> {
+        Ok(Found { entry: None, dir_leased: false })
+    }
+
+    async fn get_attr(self, _: Context, _: SessionId, inode: InodeId) -> Result<Granted<Attr>, FsError> {
+        Ok(Granted { value: attr(inode), leased: false })
+    }
+
+    async fn acquire(self, _: Context, _: SessionId, inode: InodeId) -> Result<Attr, FsError> {
         Ok(attr(inode))
+    }
+
+    async fn reclaim_leases(self, _: Context, _: SessionId, _: Vec<InodeId>, _: bool) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    async fn return_leases(self, _: Context, _: SessionId, _: Vec<InodeId>) -> Result<(), FsError> {
+        Ok(())
     }
 
     async fn read_link(self, _: Context, _: SessionId, _: InodeId) -> Result<Vec<u8>, FsError> {
@@ -252,8 +268,9 @@ impl MetaService for Face {
 
     async fn open(self, _: Context, session: SessionId, inode: InodeId, _: OpenMode) -> Result<Opened, FsError> {
         self.0.state.lock().check(session)?;
-        let policy = Policy { copies: 1, durability: Default::default() };
-        Ok(Opened { attr: attr(inode), policy, chunks: Vec::new() })
+        let policy = Policy { copies: 1, durability: Default::default(), placement: Default::default() };
+        let attr = attr(inode);
+        Ok(Opened { attr, policy, chunks: Vec::new(), lease: Lease::None, contended: false })
     }
 
     async fn release(self, _: Context, session: SessionId, inodes: Vec<InodeId>) -> Result<(), FsError> {

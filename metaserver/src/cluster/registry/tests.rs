@@ -42,7 +42,7 @@ fn joins_by_reporting() {
     assert_eq!(beat(&registry, 1, vec![], START), unknown);
     registry.register(&registration(server(1)), START);
     assert_eq!(registry.states(START), [(server(1), ServerState::Joining)]);
-    assert_eq!(registry.candidates(START), [], "nothing is placed on it before it is known what it has");
+    assert!(registry.roster(START).candidates().is_empty(), "nothing is placed on it before it is known what it has");
     let page = |chunks, last| Report { server: server(1), chunks, last };
     registry.report(&page(vec![stat(1, 1, ChunkState::Clean)], false), START).unwrap();
     assert!(!registry.member(server(1), ChunkHandle(2), START).reported);
@@ -53,6 +53,19 @@ fn joins_by_reporting() {
         (Some(1), Some(1), None)
     );
     assert!(registry.member(server(1), ChunkHandle(3), START).reported);
+}
+
+#[test]
+fn servers_of_an_earlier_run_are_expected_until_they_register() {
+    let known = Known::from(&registration(server(1)));
+    let registry = Registry::new(Thresholds::default(), vec![known], START);
+    assert!(registry.is_expected(server(1)) && !registry.is_expected(server(2)));
+    registry.register(&registration(server(1)), START);
+    assert!(!registry.is_expected(server(1)));
+    registry.goodbye(server(1), START);
+    let announced = ServerMode::Maintenance { until: Timestamp { secs: 600, nanos: 0 }, announced: true };
+    registry.set_mode(server(1), announced, Timestamp::default(), START);
+    assert!(!registry.is_expected(server(1)), "it is known to be away");
 }
 
 #[test]
@@ -79,7 +92,7 @@ fn a_heartbeat_counts_once() {
 #[test]
 fn silence_counts_from_the_last_sign_of_life() {
     let registry = with_report(vec![]);
-    let at = |now| (registry.standing(server(1), now), registry.candidates(now).len());
+    let at = |now| (registry.standing(server(1), now), registry.roster(now).candidates().len());
     assert_eq!(at(secs(9)), (Standing::Up, 1));
     assert_eq!(at(secs(10)), (Standing::Away, 0));
     assert_eq!(at(secs(60)), (Standing::Lost, 0));
@@ -92,7 +105,8 @@ fn silence_counts_from_the_last_sign_of_life() {
 
 #[test]
 fn members_never_heard_of_get_the_time_of_a_silent_one() {
-    let known = Known { server: server(2), name: "two".into(), endpoint: "h:1".parse().unwrap() };
+    let known =
+        Known { server: server(2), name: "two".into(), endpoint: "h:1".parse().unwrap(), labels: Labels::default() };
     let registry = Registry::new(Thresholds::default(), vec![known], START);
     for n in [2, 3] {
         assert_eq!(registry.standing(server(n), secs(59)), Standing::Away);
@@ -107,9 +121,31 @@ fn members_never_heard_of_get_the_time_of_a_silent_one() {
 fn placed_copies_count_as_load_until_the_next_heartbeat() {
     let registry = with_report(vec![]);
     registry.count_placed(&[server(1), server(1)]);
-    assert_eq!(registry.candidates(START)[0].load, 2);
-    beat(&registry, 1, vec![], START).unwrap();
-    assert_eq!(registry.candidates(START)[0].load, 5);
+    let load = |now| registry.roster(now).candidates()[0].load();
+    assert_eq!(load(secs(1)), 2);
+    beat(&registry, 1, vec![], secs(2)).unwrap();
+    assert_eq!(load(secs(2)), 5);
+    registry.roster(secs(2)).candidates()[0].count_placed();
+    assert_eq!(load(secs(2)), 6, "the roster itself counts, too");
     assert_eq!(registry.space(START).free, 90 << 30);
     assert_eq!(registry.space(secs(20)).total, 0);
+}
+
+#[test]
+fn who_leaves_or_is_maintained_gets_nothing_new() {
+    let registry = with_report(vec![stat(1, 1, ChunkState::Clean)]);
+    let wall = Timestamp { secs: 5000, nanos: 0 };
+    let at = |now| (registry.states(now)[0].1, registry.roster(now).candidates().len());
+    registry.set_mode(server(1), ServerMode::Draining, wall, START);
+    assert_eq!(at(START), (ServerState::Draining, 0));
+    assert!(registry.member(server(1), ChunkHandle(1), START).leaving);
+    assert!(registry.expected(START).candidates().is_empty());
+    let until = Timestamp { secs: 5300, nanos: 0 };
+    registry.set_mode(server(1), ServerMode::Maintenance { until, announced: false }, wall, START);
+    assert_eq!(at(START), (ServerState::Maintenance, 0));
+    assert_eq!(registry.expected(secs(299)).candidates().len(), 1, "it is to come back");
+    assert_eq!(registry.standing(server(1), secs(299)), Standing::Away);
+    assert_eq!(registry.standing(server(1), secs(300)), Standing::Lost);
+    registry.set_mode(server(1), ServerMode::InService, wall, START);
+    assert_eq!(at(START), (ServerState::Healthy, 1));
 }

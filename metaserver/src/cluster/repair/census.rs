@@ -11,10 +11,13 @@ use cairn_proto::admin::{ChunkCounts, ServerState};
 use cairn_proto::chunkserver::ChunkState;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ServerId};
+use cairn_proto::policy::{Placement, PlacementId};
 use cairn_runtime::worker::{WorkError, WorkState, Worker};
 use parking_lot::Mutex;
 
 use super::super::Cluster;
+use super::super::placement::crowding;
+use super::super::placement::roster::DomainCounts;
 use super::super::registry::MemberView;
 use super::super::state::Standing;
 use super::plan::{Case, Plan, plan};
@@ -34,8 +37,23 @@ pub struct Tally {
     pub below_target: u64,
     pub unavailable: u64,
     pub dirty: u64,
-    /// Copies that each server holds as a member.
-    pub copies: HashMap<ServerId, u64>,
+    /// Chunks with copies that are to go elsewhere, or that are not where their policy asks for.
+    pub misplaced: u64,
+    /// Bytes to copy until all chunks have the copies that they should have.
+    pub to_copy: u64,
+    /// Of each server.
+    pub held: HashMap<ServerId, Held>,
+}
+
+/// What a server holds as a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Copies.
+    pub copies: u64,
+    /// Of these, copies that are to go elsewhere.
+    pub to_move: u64,
+    /// Bytes of the chunks that it has copies of.
+    pub bytes: u64,
 }
 
 /// The tally of the last complete pass, for whoever wants to know.
@@ -57,6 +75,7 @@ impl Census {
             below_target: tally.below_target,
             unavailable: tally.unavailable,
             dirty: tally.dirty,
+            misplaced: tally.misplaced,
             garbage,
         }
     }
@@ -69,8 +88,16 @@ impl Tally {
         self.unavailable += u64::from(good == 0 && case.length > 0);
         let is_dirty = |member: &MemberView| member.copy.is_some_and(|copy| copy.state == ChunkState::Dirty);
         self.dirty += u64::from(case.members.iter().any(is_dirty));
+        let has_data = !case.is_unwritten();
         for member in case.members {
-            *self.copies.entry(member.server).or_default() += 1;
+            let held = self.held.entry(member.server).or_default();
+            held.copies += 1;
+            held.to_move += u64::from(member.leaving && has_data);
+            held.bytes += u64::from(case.length);
+        }
+        if has_data {
+            let lacking = case.target.saturating_sub(case.staying_copies()) as u64;
+            self.to_copy += lacking * u64::from(case.length);
         }
     }
 }
@@ -97,6 +124,7 @@ struct Pass {
     /// Chunks from this one on are too young to be missed: their servers may not have told of them yet.
     too_young: ChunkHandle,
     tally: Tally,
+    placements: Placements,
 }
 
 impl CensusWorker {
@@ -120,14 +148,23 @@ impl CensusWorker {
         let too_young = std::mem::replace(&mut self.next_handle, next_handle);
         self.began = Some(now);
         self.states = states;
-        Ok(Some(Pass { after: ChunkHandle(0), too_young, tally: Tally::default() }))
+        Ok(Some(Pass { after: ChunkHandle(0), too_young, tally: Tally::default(), placements: Placements::default() }))
     }
 
     fn look_at(&self, handle: ChunkHandle, chunk: &Chunk, pass: &mut Pass, now: Moment) {
         let registry = &self.cluster.registry;
         let views: Vec<_> = chunk.members.iter().map(|&server| registry.member(server, handle, now)).collect();
-        let case = Case { target: usize::from(chunk.target), length: chunk.length, members: &views, bad: &[] };
+        let (placement, domains) = pass.placements.of(&self.cluster, chunk.placement, now);
+        let target = usize::from(chunk.target);
+        let mut case =
+            Case { target, length: chunk.length, members: &views, placement: &placement, bad: &[], unwanted: None };
         pass.tally.count(&case);
+        let is_misplaced = self.is_misplaced(&case, &domains);
+        pass.tally.misplaced += u64::from(is_misplaced);
+        if is_misplaced {
+            // Which one, the repair finds out.
+            case.unwanted = views.first().map(|member| member.server);
+        }
         for member in views.iter().filter(|member| handle < pass.too_young && is_missing(member, chunk.length)) {
             let complaint = Complaint { server: member.server, what: BadCopy::Missing };
             self.cluster.repairs.complain(handle, complaint, now);
@@ -135,15 +172,46 @@ impl CensusWorker {
         match plan(case) {
             Plan::Nothing | Plan::Wait | Plan::Unavailable => {}
             Plan::Shrink(_) | Plan::Refresh { .. } | Plan::Add(_) => {
-                self.cluster.repairs.push(handle, Urgency { copies: case.good_copies() }, now);
+                let copies = case.good_copies();
+                let urgency = Urgency { only_moves: copies >= case.target, copies };
+                self.cluster.repairs.push(handle, urgency, now);
             }
         }
+    }
+}
+
+/// What placements say, and what servers there are for them, as long as a pass takes.
+#[derive(Debug, Default)]
+struct Placements(HashMap<PlacementId, (Arc<Placement>, DomainCounts)>);
+
+impl Placements {
+    fn of(&mut self, cluster: &Cluster, id: PlacementId, now: Moment) -> (Arc<Placement>, DomainCounts) {
+        let known = self.0.entry(id).or_insert_with(|| {
+            // One that cannot be read does not keep its chunks from being repaired.
+            let placement = Arc::new(cluster.placement(id).unwrap_or_default());
+            let domains = cluster.registry.roster(now).domains(&placement);
+            (placement, domains)
+        });
+        known.clone()
     }
 }
 
 /// Whether a member should report a copy, and does not.
 fn is_missing(member: &MemberView, length: u32) -> bool {
     member.standing == Standing::Up && member.reported && member.copy.is_none() && length > 0
+}
+
+impl CensusWorker {
+    /// Whether its copies, all of them there, could be where they are wanted, and are not.
+    fn is_misplaced(&self, case: &Case<'_>, domains: &DomainCounts) -> bool {
+        if case.is_unwritten() || case.staying_copies() < case.target || case.members.len() > case.target {
+            return case.members.iter().any(|member| member.leaving);
+        }
+        let registry = &self.cluster.registry;
+        let places: Vec<_> = case.members.iter().filter_map(|member| member.place).collect();
+        crowding(&places, case.placement, domains) > 0
+            || case.members.iter().any(|member| !registry.has_labels(member.server, &case.placement.on))
+    }
 }
 
 impl Worker for CensusWorker {
@@ -170,6 +238,7 @@ impl Worker for CensusWorker {
 
     fn detail(&self) -> Option<String> {
         let tally = self.census.last();
-        Some(format!("{} chunks below target, {} unavailable", tally.below_target, tally.unavailable))
+        let Tally { below_target, unavailable, misplaced, .. } = &*tally;
+        Some(format!("{below_target} chunks below target, {unavailable} unavailable, {misplaced} misplaced"))
     }
 }

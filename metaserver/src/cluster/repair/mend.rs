@@ -8,14 +8,19 @@ use cairn_proto::chunk::ChunkId;
 use cairn_proto::chunkserver::ChunkState;
 use cairn_proto::error::{ChunkError, FsError};
 use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId};
+use cairn_proto::policy::Placement;
 use thiserror::Error;
 
 use super::super::members::{self, id_at};
 use super::super::peers::PeerError;
+use super::super::placement::{Demand, worst_placed};
 use super::super::reconcile::{ReconcileError, make_identical};
+use super::super::registry::MemberView;
 use super::super::{Cluster, strays};
 use super::plan::{Addition, Case, Plan, plan};
 use super::queue::{BadCopy, Complaint, Job};
+use super::throttle::End;
+use crate::Moment;
 use crate::namespace::chunk::Chunk;
 
 /// What was done about a chunk.
@@ -27,6 +32,8 @@ pub enum Mended {
     Progress { bytes: u64 },
     /// Somebody else is at work on it.
     Busy,
+    /// It would be copied faster than it may be. Not before then.
+    TooEarly(Moment),
 }
 
 /// Why a chunk could not be repaired this time.
@@ -48,7 +55,7 @@ pub async fn mend(cluster: &Cluster, job: &Job) -> Result<Mended, MendError> {
     let bad = confirm(cluster, handle, &job.complaints).await;
     let Some(busy) = cluster.busy.begin(handle) else { return Ok(Mended::Busy) };
     let result = match cluster.chunk(handle) {
-        Ok(Some(chunk)) => Mending { cluster, handle, chunk }.step(&bad).await,
+        Ok(Some(chunk)) => Mending { cluster, handle, chunk, relieve: job.relieve }.step(&bad).await,
         Ok(None) => Ok(Mended::Fine),
         Err(error) => Err(MendError::Metadata(handle, error)),
     };
@@ -85,6 +92,8 @@ struct Mending<'a> {
     cluster: &'a Cluster,
     handle: ChunkHandle,
     chunk: Chunk,
+    /// See [`Job::relieve`].
+    relieve: Option<ServerId>,
 }
 
 impl Mending<'_> {
@@ -92,13 +101,30 @@ impl Mending<'_> {
         let now = self.cluster.now();
         let view = |&server: &ServerId| self.cluster.registry.member(server, self.handle, now);
         let views: Vec<_> = self.chunk.members.iter().map(view).collect();
-        let case = Case { target: usize::from(self.chunk.target), length: self.chunk.length, members: &views, bad };
+        let metadata = |error| MendError::Metadata(self.handle, error);
+        let placement = self.cluster.placement(self.chunk.placement).map_err(metadata)?;
+        let target = usize::from(self.chunk.target);
+        let mut case =
+            Case { target, length: self.chunk.length, members: &views, placement: &placement, bad, unwanted: None };
+        if plan(case) == Plan::Nothing {
+            case.unwanted = self.worst_placed(&views, &placement).or(self.relieve);
+        }
         match plan(case) {
             Plan::Nothing | Plan::Wait | Plan::Unavailable => Ok(Mended::Fine),
             Plan::Shrink(enough) => self.shrink(enough).await,
             Plan::Refresh { bad, good } => self.refresh(bad, good).await,
-            Plan::Add(addition) => self.add(addition).await,
+            Plan::Add(addition) => self.add(addition, &placement).await,
         }
+    }
+
+    /// The member whose copy would be better off elsewhere.
+    fn worst_placed(&self, views: &[MemberView], placement: &Placement) -> Option<ServerId> {
+        let registry = &self.cluster.registry;
+        let roster = registry.roster(self.cluster.now());
+        let place =
+            |view: &MemberView| Some((view.server, view.place?, registry.has_labels(view.server, &placement.on)));
+        let copies: Vec<_> = views.iter().filter_map(place).collect();
+        worst_placed(&roster, &copies, placement, self.cluster.placement_reserve, &mut rand::rng())
     }
 
     async fn shrink(self, enough: Vec<ServerId>) -> Result<Mended, MendError> {
@@ -111,6 +137,9 @@ impl Mending<'_> {
 
     /// Copies over a member's bad copy. It stays a member all the time: what is still good of it is not thrown away first.
     async fn refresh(self, bad: ServerId, good: Vec<ServerId>) -> Result<Mended, MendError> {
+        if let Err(until) = self.admit(bad, &good) {
+            return Ok(Mended::TooEarly(until));
+        }
         let version = self.change(self.chunk.version, self.chunk.members.clone()).await?;
         self.fence(version, &good).await?;
         members::fence(self.cluster, self.handle, version, &[bad]).await;
@@ -144,11 +173,20 @@ impl Mending<'_> {
         }
     }
 
-    async fn add(self, addition: Addition) -> Result<Mended, MendError> {
+    async fn add(self, addition: Addition, placement: &Placement) -> Result<Mended, MendError> {
         let Addition { good, stay, stay_after, dirty } = addition;
         // Nobody can take it at present: the census will ask again.
-        let Ok(target) = self.cluster.place(1, &self.chunk.members) else { return Ok(Mended::Fine) };
+        let beside: Vec<_> = stay_after.iter().filter_map(|&server| self.cluster.registry.place(server)).collect();
+        let reserve = self.cluster.placement_reserve;
+        let demand = Demand { copies: 1, placement, beside: &beside, exclude: &self.chunk.members, reserve };
+        let Ok(target) = self.cluster.place(&demand) else { return Ok(Mended::Fine) };
         let target = target[0];
+        if self.relieve.is_some_and(|full| !self.is_emptier(target, full)) {
+            return Ok(Mended::Fine);
+        }
+        if let Err(until) = self.admit(target, &good) {
+            return Ok(Mended::TooEarly(until));
+        }
         let version = self.change(self.chunk.version, stay).await?;
         let id = id_at(self.handle, version, &self.chunk);
         self.fence(version, &good).await?;
@@ -163,6 +201,20 @@ impl Mending<'_> {
         let server = self.cluster.registry.name(target);
         tracing::info!(handle = %self.handle, server, copies, "a missing copy was made");
         Ok(Mended::Progress { bytes })
+    }
+
+    fn is_emptier(&self, target: ServerId, full: ServerId) -> bool {
+        let registry = &self.cluster.registry;
+        registry.fill(target).zip(registry.fill(full)).is_some_and(|(target, full)| target.is_emptier_than(&full))
+    }
+
+    /// Whether it may be copied now, to `target`, from the first of `good`.
+    fn admit(&self, target: ServerId, good: &[ServerId]) -> Result<(), Moment> {
+        let load = |server| self.cluster.registry.load(server);
+        let end = |server| End { server, load: load(server) };
+        let source = good.first().copied().unwrap_or(target);
+        let bytes = u64::from(self.chunk.allocated);
+        self.cluster.throttle.admit([end(source), end(target)], bytes, self.cluster.now())
     }
 
     async fn change(&self, expect: ChunkVersion, members: Vec<ServerId>) -> Result<ChunkVersion, MendError> {
@@ -205,6 +257,7 @@ impl Mending<'_> {
                 Ok(stat) => {
                     self.cluster.registry.learn(target, &stat);
                     self.cluster.accusations.clear(handle, target);
+                    self.cluster.throttle.copied(u64::from(stat.allocated), self.cluster.now());
                     return Ok(u64::from(stat.allocated));
                 }
                 Err(error) => last = error,

@@ -2,7 +2,9 @@
 
 use cairn_proto::chunkserver::ChunkState;
 use cairn_proto::ids::ServerId;
+use cairn_proto::policy::Placement;
 
+use super::super::placement::best_spread;
 use super::super::registry::MemberView;
 use super::super::state::Standing;
 
@@ -15,8 +17,12 @@ pub struct Case<'a> {
     pub length: u32,
     /// In chain order.
     pub members: &'a [MemberView],
+    /// Where its copies may be.
+    pub placement: &'a Placement,
     /// Members whose copies were found missing or damaged.
     pub bad: &'a [ServerId],
+    /// A member whose copy would be better off elsewhere, though its server stays.
+    pub unwanted: Option<ServerId>,
 }
 
 /// What is to be done.
@@ -46,7 +52,8 @@ pub struct Addition {
     /// Members that stay while the copy is made. Lost ones do, in case the copying fails; unless the chunk is dirty: then a lost
     /// copy may differ in bytes that were never acknowledged, and must not come back as one of equals.
     pub stay: Vec<ServerId>,
-    /// Members once the copy is made, the new one not among them: lost ones go as soon as there are enough without them.
+    /// Members once the copy is made, the new one not among them: those that are lost, or whose copies are to go, go as soon as there are
+    /// enough without them.
     pub stay_after: Vec<ServerId>,
     /// Its copies must be made identical first.
     pub dirty: bool,
@@ -63,28 +70,35 @@ pub fn plan(case: Case<'_>) -> Plan {
     if let Some(bad) = case.members.iter().find(is_bad_and_up) {
         return Plan::Refresh { bad: bad.server, good: ids(&good) };
     }
-    if good.len() >= case.target {
-        let enough = &good[..case.target.max(1)];
-        return if case.members.len() > enough.len() { Plan::Shrink(ids(enough)) } else { Plan::Nothing };
+    let staying: Vec<_> = good.iter().filter(|member| !case.is_to_go(member)).copied().collect();
+    if staying.len() >= case.target {
+        let places: Vec<_> = staying.iter().map(|member| member.place).collect();
+        let best = best_spread(&places, case.placement, case.target.max(1));
+        let enough: Vec<_> = best.into_iter().map(|n| staying[n]).collect();
+        return if case.members.len() > enough.len() { Plan::Shrink(ids(&enough)) } else { Plan::Nothing };
     }
     if case.is_unwritten() {
         return Plan::Nothing;
     }
-    let away = case.members.iter().filter(|member| member.standing == Standing::Away).count();
-    if good.len() + away >= case.target {
+    let away = case.members.iter().filter(|member| member.standing == Standing::Away && !case.is_to_go(member)).count();
+    if staying.len() + away >= case.target {
         return Plan::Wait;
     }
     let dirty = good.iter().any(|member| member.copy.is_some_and(|copy| copy.state == ChunkState::Dirty));
     let all = || case.members.iter().map(|member| member.server);
     let not_lost =
         || case.members.iter().filter(|member| member.standing != Standing::Lost).map(|member| member.server);
-    let enough_without_lost = good.len() + 1 >= case.target;
-    Plan::Add(Addition {
-        good: ids(&good),
-        stay: if dirty { not_lost().collect() } else { all().collect() },
-        stay_after: if dirty || enough_without_lost { not_lost().collect() } else { all().collect() },
-        dirty,
-    })
+    let wanted = || case.members.iter().filter(|m| m.standing != Standing::Lost && !case.is_to_go(m)).map(|m| m.server);
+    let enough_with_it = staying.len() + 1 >= case.target;
+    let stay: Vec<_> = if dirty { not_lost().collect() } else { all().collect() };
+    let replaced = good.iter().find(|member| case.is_to_go(member) && good.len() >= case.target);
+    let stay_after = match replaced {
+        _ if enough_with_it => wanted().collect(),
+        // One comes, one goes: as many as before.
+        Some(gone) => stay.iter().copied().filter(|&server| server != gone.server).collect(),
+        None => stay.clone(),
+    };
+    Plan::Add(Addition { good: ids(&good), stay, stay_after, dirty })
 }
 
 impl Case<'_> {
@@ -99,6 +113,16 @@ impl Case<'_> {
     /// Copies that are up and hold the data, as far as is known.
     pub fn good_copies(&self) -> usize {
         self.members.iter().filter(|member| self.is_good(member)).count()
+    }
+
+    /// It holds data, and is to be replaced nevertheless.
+    fn is_to_go(&self, member: &MemberView) -> bool {
+        member.leaving || self.unwanted == Some(member.server)
+    }
+
+    /// Copies that are up, hold the data, and may stay where they are.
+    pub fn staying_copies(&self) -> usize {
+        self.members.iter().filter(|member| self.is_good(member) && !self.is_to_go(member)).count()
     }
 
     fn is_good(&self, member: &MemberView) -> bool {
@@ -130,12 +154,18 @@ mod tests {
             standing,
             reported: true,
             copy,
+            place: None,
+            leaving: false,
         };
         standings.iter().enumerate().map(view).collect()
     }
 
+    fn case<'a>(target: usize, members: &'a [MemberView], placement: &'a Placement) -> Case<'a> {
+        Case { target, length: 9, members, placement, bad: &[], unwanted: None }
+    }
+
     fn plan_for(target: usize, members: &[MemberView], bad: &[ServerId]) -> Plan {
-        plan(Case { target, length: 9, members, bad })
+        plan(Case { bad, ..case(target, members, &Placement::default()) })
     }
 
     use Standing::{Away, Lost, Up};
@@ -184,8 +214,43 @@ mod tests {
     fn what_nobody_has_written_gets_no_new_members() {
         let mut members = members(&[Up, Lost]);
         members.iter_mut().for_each(|member| member.copy = None);
-        assert_eq!(plan(Case { target: 2, length: 0, members: &members, bad: &[] }), Plan::Nothing);
-        assert!(matches!(plan(Case { target: 2, length: 1, members: &members, bad: &[] }), Plan::Add(_)));
+        let anywhere = Placement::default();
+        assert_eq!(plan(Case { length: 0, ..case(2, &members, &anywhere) }), Plan::Nothing);
+        assert!(matches!(plan(Case { length: 1, ..case(2, &members, &anywhere) }), Plan::Add(_)));
+    }
+
+    #[test]
+    fn what_leaves_is_copied_first_and_goes_then() {
+        let mut two = members(&[Up, Up]);
+        two[0].leaving = true;
+        let expected =
+            Addition { good: servers(&[1, 2]), stay: servers(&[1, 2]), stay_after: servers(&[2]), dirty: false };
+        assert_eq!(plan_for(2, &two, &[]), Plan::Add(expected));
+        let mut three = members(&[Up, Up, Up]);
+        three[0].leaving = true;
+        assert_eq!(plan_for(2, &three, &[]), Plan::Shrink(servers(&[2, 3])), "there are enough without it");
+        let mut alone = members(&[Up]);
+        alone[0].leaving = true;
+        let expected = Addition { good: servers(&[1]), stay: servers(&[1]), stay_after: Vec::new(), dirty: false };
+        assert_eq!(plan_for(1, &alone, &[]), Plan::Add(expected));
+    }
+
+    #[test]
+    fn all_leave_one_after_the_other() {
+        let mut both = members(&[Up, Up]);
+        both.iter_mut().for_each(|member| member.leaving = true);
+        let expected =
+            Addition { good: servers(&[1, 2]), stay: servers(&[1, 2]), stay_after: servers(&[2]), dirty: false };
+        assert_eq!(plan_for(2, &both, &[]), Plan::Add(expected));
+    }
+
+    #[test]
+    fn an_unwanted_copy_moves_like_one_that_leaves() {
+        let anywhere = Placement::default();
+        let two = members(&[Up, Up]);
+        let unwanted = Case { unwanted: Some(server(2)), ..case(2, &two, &anywhere) };
+        assert_eq!((unwanted.good_copies(), unwanted.staying_copies()), (2, 1));
+        assert!(matches!(plan(unwanted), Plan::Add(addition) if addition.stay_after == servers(&[1])));
     }
 
     #[test]

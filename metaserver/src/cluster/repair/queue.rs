@@ -18,8 +18,17 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// How much a chunk is in danger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Urgency {
+    /// It has all its copies; they are only to be elsewhere, or fewer.
+    pub only_moves: bool,
     /// Good copies that are left. Fewer are more urgent.
     pub copies: usize,
+}
+
+impl Urgency {
+    /// Of a chunk that lacks copies.
+    pub fn lacking(copies: usize) -> Self {
+        Self { only_moves: false, copies }
+    }
 }
 
 /// Something said to be wrong with one member's copy. It is looked at before it is believed.
@@ -40,6 +49,8 @@ pub enum BadCopy {
 pub struct Job {
     pub handle: ChunkHandle,
     pub complaints: Vec<Complaint>,
+    /// It holds too much: its copy is to go to a server that holds less, if nothing else is wrong.
+    pub relieve: Option<ServerId>,
     urgency: Urgency,
     /// When it was first found.
     since: Moment,
@@ -68,9 +79,15 @@ impl RepairQueue {
         self.add(Job::new(handle, urgency, now));
     }
 
+    /// A server is to hold less: its copy may move.
+    pub fn push_move(&self, handle: ChunkHandle, from: ServerId, now: Moment) {
+        let urgency = Urgency { only_moves: true, copies: usize::MAX };
+        self.add(Job { relieve: Some(from), ..Job::new(handle, urgency, now) });
+    }
+
     /// Something may be wrong with a copy.
     pub fn complain(&self, handle: ChunkHandle, complaint: Complaint, now: Moment) {
-        let mut job = Job::new(handle, Urgency { copies: 1 }, now);
+        let mut job = Job::new(handle, Urgency::lacking(1), now);
         job.complaints.push(complaint);
         self.add(job);
     }
@@ -79,6 +96,12 @@ impl RepairQueue {
     pub fn retry(&self, mut job: Job, now: Moment) {
         job.not_before = now + (FIRST_RETRY * 2u32.pow(job.failures.min(16))).min(LONGEST_RETRY);
         job.failures += 1;
+        self.add(job);
+    }
+
+    /// It may not begin before `until`; nothing went wrong.
+    pub fn defer(&self, mut job: Job, until: Moment) {
+        job.not_before = until;
         self.add(job);
     }
 
@@ -119,16 +142,30 @@ impl RepairQueue {
         self.len() == 0
     }
 
-    /// How many of them have no more than `copies` good copies left.
+    /// When the chunk was found that has waited longest of those that lack copies.
+    pub fn oldest_exposure(&self) -> Option<Moment> {
+        let inner = self.inner.lock();
+        inner.order.iter().take_while(|(urgency, ..)| !urgency.only_moves).map(|(_, since, _)| *since).min()
+    }
+
+    /// How many of them lack copies, and have no more than `copies` good ones left.
     pub fn exposed(&self, copies: usize) -> usize {
-        let end = (Urgency { copies: copies + 1 }, Moment::ZERO, ChunkHandle(0));
+        let end = (Urgency::lacking(copies + 1), Moment::ZERO, ChunkHandle(0));
         self.inner.lock().order.range(..end).count()
     }
 }
 
 impl Job {
     fn new(handle: ChunkHandle, urgency: Urgency, now: Moment) -> Self {
-        Self { handle, complaints: Vec::new(), urgency, since: now, failures: 0, not_before: Moment::ZERO }
+        Self {
+            handle,
+            complaints: Vec::new(),
+            relieve: None,
+            urgency,
+            since: now,
+            failures: 0,
+            not_before: Moment::ZERO,
+        }
     }
 
     fn place(&self) -> Place {
@@ -142,6 +179,8 @@ impl Inner {
             job.since = job.since.min(known.since);
             job.failures = job.failures.max(known.failures);
             job.not_before = job.not_before.max(known.not_before);
+            job.relieve = job.relieve.or(known.relieve);
+            job.urgency = job.urgency.min(known.urgency);
             for complaint in known.complaints {
                 if !job.complaints.contains(&complaint) {
                     job.complaints.push(complaint);
@@ -181,11 +220,23 @@ mod tests {
     #[test]
     fn copies_left_then_age() {
         let queue = RepairQueue::default();
-        queue.push(handle(1), Urgency { copies: 2 }, T);
-        queue.push(handle(2), Urgency { copies: 1 }, T + Duration::from_secs(2));
-        queue.push(handle(3), Urgency { copies: 1 }, T + Duration::from_secs(1));
-        queue.push(handle(3), Urgency { copies: 1 }, T + Duration::from_secs(9));
+        queue.push(handle(1), Urgency::lacking(2), T);
+        queue.push(handle(2), Urgency::lacking(1), T + Duration::from_secs(2));
+        queue.push(handle(3), Urgency::lacking(1), T + Duration::from_secs(1));
+        queue.push(handle(3), Urgency::lacking(1), T + Duration::from_secs(9));
         assert_eq!((queue.len(), queue.exposed(1), queue.exposed(2)), (3, 2, 3));
+        let order: Vec<_> = std::iter::from_fn(|| take(&queue, T)).collect();
+        assert_eq!(order, [3, 2, 1]);
+    }
+
+    #[test]
+    fn moves_come_last_and_are_no_exposure() {
+        let queue = RepairQueue::default();
+        queue.push(handle(1), Urgency { only_moves: true, copies: 1 }, T);
+        assert_eq!((queue.exposed(1), queue.oldest_exposure()), (0, None));
+        queue.push(handle(2), Urgency::lacking(2), T + Duration::from_secs(2));
+        queue.push(handle(3), Urgency::lacking(1), T + Duration::from_secs(3));
+        assert_eq!((queue.exposed(1), queue.oldest_exposure()), (1, Some(T + Duration::from_secs(2))));
         let order: Vec<_> = std::iter::from_fn(|| take(&queue, T)).collect();
         assert_eq!(order, [3, 2, 1]);
     }
@@ -193,10 +244,10 @@ mod tests {
     #[test]
     fn failures_wait_longer_each_time() {
         let queue = RepairQueue::default();
-        queue.push(handle(1), Urgency { copies: 1 }, T);
+        queue.push(handle(1), Urgency::lacking(1), T);
         let job = queue.take(T).unwrap();
         queue.retry(job, T);
-        queue.push(handle(1), Urgency { copies: 1 }, T);
+        queue.push(handle(1), Urgency::lacking(1), T);
         assert_eq!(take(&queue, T), None);
         let job = queue.take(T + FIRST_RETRY).unwrap();
         queue.retry(job, T + FIRST_RETRY);
@@ -222,9 +273,9 @@ mod tests {
     fn forgets_the_least_urgent() {
         let queue = RepairQueue::default();
         for n in 0..MAX_JOBS as u64 {
-            queue.push(handle(n), Urgency { copies: 2 }, T);
+            queue.push(handle(n), Urgency::lacking(2), T);
         }
-        queue.push(handle(1 << 40), Urgency { copies: 1 }, T);
+        queue.push(handle(1 << 40), Urgency::lacking(1), T);
         assert_eq!(queue.len(), MAX_JOBS);
         assert_eq!(take(&queue, T), Some(1 << 40));
     }

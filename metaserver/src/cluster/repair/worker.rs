@@ -34,13 +34,21 @@ impl Worker for RepairWorker {
     /// Its cost is in bytes copied. A chunk that cannot be mended goes back to the queue; it is no failure of the worker.
     async fn work(&mut self) -> Result<WorkState, WorkError> {
         let queue = &self.cluster.repairs;
+        if self.cluster.throttle.is_paused() {
+            return Ok(WorkState::Wait(PAUSE));
+        }
         let Some(mut job) = queue.take(self.cluster.now()) else { return Ok(WorkState::Wait(PAUSE)) };
         match mend(&self.cluster, &job).await {
             Ok(Mended::Fine) => Ok(WorkState::Busy { cost: 0 }),
             Ok(Mended::Progress { bytes }) => {
                 job.complaints.clear();
+                job.relieve = None;
                 queue.again(job);
                 Ok(WorkState::Busy { cost: bytes })
+            }
+            Ok(Mended::TooEarly(until)) => {
+                queue.defer(job, until);
+                Ok(WorkState::Busy { cost: 0 })
             }
             Ok(Mended::Busy) => {
                 queue.retry(job, self.cluster.now());

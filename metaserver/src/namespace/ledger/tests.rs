@@ -11,7 +11,7 @@ use crate::namespace::fixture::{SESSION, World};
 use crate::store::Read;
 
 fn set_copies(world: &mut World, session: SessionId, seq: u64, acked: u64, copies: u8) -> Result<Reply, FsError> {
-    let change = PolicyChange { copies: Some(copies), durability: None };
+    let change = PolicyChange { copies: Some(copies), ..PolicyChange::default() };
     let mutation = Mutation::SetPolicy { inode: InodeId::ROOT, change };
     let origin = Origin { op: OpId { session, seq }, acked };
     world.apply(&Command::mutation(origin, Timestamp::default(), mutation, Decided::Nothing))

@@ -57,6 +57,7 @@ fn place(change: &mut Change<'_>, inode: &Inode, placement: &Placement) -> Outco
         inode: inode.id,
         index,
         target: inode.policy.copies,
+        placement: inode.policy.placement,
         length: 0,
         allocated: 0,
         refs: 1,

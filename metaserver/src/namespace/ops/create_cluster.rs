@@ -27,7 +27,7 @@ impl CreateCluster {
         if cluster::find(&change.txn)?.is_some() {
             return Err(FsError::Exists.into());
         }
-        set_policy::check(self.policy)?;
+        set_policy::check(&change.txn, self.policy)?;
         let mut root = Inode {
             id: InodeId::ROOT,
             content: Content::Directory(Directory::default()),

@@ -6,6 +6,7 @@ mod clear_trim;
 mod commit_write;
 mod create;
 mod create_cluster;
+mod define_placement;
 mod drop_garbage;
 mod link;
 pub(super) mod reap;
@@ -20,6 +21,7 @@ mod session;
 mod set_attr;
 mod set_members;
 mod set_policy;
+mod set_tunables;
 mod set_xattr;
 mod take_delegation;
 mod touch_atime;
@@ -109,13 +111,17 @@ fn execute_internal(change: &mut Change<'_>, internal: &Internal) -> Outcome<Rep
         Internal::CloseSession { session } => session::close(change, *session),
         Internal::Reap { inodes } => reap::reap(change, inodes),
         Internal::DropGarbage { handles } => drop_garbage::drop_garbage(change, handles),
-        Internal::RememberServer { server, name, endpoint } => {
-            remember_server::remember_server(change, *server, name, endpoint)
+        Internal::RememberServer { server, remembered } => {
+            remember_server::remember_server(change, *server, remembered)
         }
         Internal::SetMembers { handle, expect, next, members } => {
             set_members::set_members(change, *handle, *expect, *next, members)
         }
         Internal::ReserveInodes { upto } => reserve_inodes::reserve_inodes(change, *upto),
+        Internal::DefinePlacement { placement } => define_placement::define_placement(change, placement),
+        Internal::SetServerMode { server, mode } => remember_server::set_server_mode(change, *server, *mode),
+        Internal::SetTunables { tunables } => set_tunables::set_tunables(change, tunables),
+        Internal::ForgetServer { server } => remember_server::forget_server(change, *server),
     }
 }
 

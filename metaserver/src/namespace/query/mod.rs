@@ -13,8 +13,9 @@ mod xattrs;
 pub(super) use chunks::views;
 pub use chunks::{chunk, chunk_view, chunks, locate};
 pub use tables::{
-    cluster, counters, delegated_to, garbage, garbage_of, inodes, orphans, server, servers, session, sessions,
+    cluster, counters, delegated_to, garbage, garbage_of, inodes, orphans, placement, server, servers, session,
+    sessions, tunables,
 };
-pub use tree::{get_attr, get_inode, lookup, path_of, policy_of, read_dir, read_link, resolve};
+pub use tree::{find_entry, get_attr, get_inode, lookup, path_of, policy_of, read_dir, read_link, resolve};
 pub use viewer::Viewer;
 pub use xattrs::{get_xattr, list_xattr};

@@ -1,22 +1,32 @@
 //! Whole tables. Those that may be long come in pages: fewer than `limit` means that there are no more.
 
+use cairn_proto::admin::Tunables;
 use cairn_proto::ids::{ChunkHandle, InodeId, ServerId, SessionId};
+use cairn_proto::policy::{Placement, PlacementId};
 
 use super::super::cluster::{self, Cluster};
 use super::super::counters::{self, Counters};
 use super::super::delegation;
+use super::super::error::Outcome;
 use super::super::garbage::{self, Garbage};
 use super::super::inode::Inode;
 use super::super::keys;
 use super::super::orphan::Orphan;
-use super::super::server::Server;
+use super::super::placement;
+use super::super::server::{self, Server};
 use super::super::session::{self, Session};
-use super::super::value::{Stored, load, page};
+use super::super::tunables;
+use super::super::value::{Stored, page};
 use crate::store::{Pair, Read, StoreError};
 
 /// The cluster; `None` before its first command.
 pub fn cluster(read: &dyn Read) -> Result<Option<Cluster>, StoreError> {
     cluster::find(read)
+}
+
+/// What operators have changed.
+pub fn tunables(read: &dyn Read) -> Result<Tunables, StoreError> {
+    tunables::get(read)
 }
 
 /// Ids to give out next, and how much there is.
@@ -85,5 +95,10 @@ pub fn servers(read: &dyn Read) -> Result<Vec<(ServerId, Server)>, StoreError> {
 }
 
 pub fn server(read: &dyn Read, id: ServerId) -> Result<Option<Server>, StoreError> {
-    load(read, &keys::server(id))
+    server::find(read, id)
+}
+
+/// What a number of an inode's or a chunk's policy stands for. One that nobody defined is `InvalidArgument`.
+pub fn placement(read: &dyn Read, id: PlacementId) -> Outcome<Placement> {
+    placement::get(read, id)
 }

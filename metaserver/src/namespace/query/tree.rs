@@ -50,6 +50,11 @@ pub fn read_link(read: &dyn Read, inode: InodeId) -> Outcome<Vec<u8>> {
     }
 }
 
+/// What a name leads to.
+pub fn find_entry(read: &dyn Read, parent: InodeId, name: &Name) -> Outcome<Option<InodeId>> {
+    Ok(dentry::find(read, parent, name)?.map(|dentry| dentry.inode))
+}
+
 /// A page of a directory in listing order.
 pub fn read_dir(read: &dyn Read, request: ReadDir) -> Outcome<DirPage> {
     let directory = inode::get_directory(read, request.inode)?;
@@ -58,9 +63,10 @@ pub fn read_dir(read: &dyn Read, request: ReadDir) -> Outcome<DirPage> {
     let end = listed.len() < limit;
     let entries = listed.into_iter().map(|(cookie, entry)| {
         let attr = if request.plus { Some(inode::of_entry(read, entry.inode)?.attr()) } else { None };
-        Ok(DirEntry { name: entry.name, inode: entry.inode, kind: entry.kind, cookie, attr })
+        Ok(DirEntry { name: entry.name, inode: entry.inode, kind: entry.kind, cookie, attr, leased: false })
     });
-    Ok(DirPage { entries: entries.collect::<Outcome<_>>()?, end, parent: directory.home.parent })
+    let entries = entries.collect::<Outcome<_>>()?;
+    Ok(DirPage { entries, end, parent: directory.home.parent, leased: false })
 }
 
 /// The inode at a path from the root; symlinks are not followed.

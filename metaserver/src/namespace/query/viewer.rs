@@ -1,7 +1,6 @@
 //! What clients ask: the same questions, refused with `Delegated` where another session may know better.
 
-use cairn_proto::attr::{Attr, FileKind};
-use cairn_proto::error::FsError;
+use cairn_proto::attr::FileKind;
 use cairn_proto::ids::{InodeId, SessionId};
 use cairn_proto::meta::{DirEntry, DirPage, ReadDir};
 use cairn_proto::name::Name;
@@ -26,18 +25,19 @@ impl<'a> Viewer<'a> {
         Self { read, session }
     }
 
-    /// See [`tree::lookup`]. The answer shows the directory's entry and the attributes of what it names.
-    pub fn lookup(self, parent: InodeId, name: &Name) -> Outcome<Attr> {
+    /// What a name leads to, if it exists: see [`tree::lookup`]. The answer shows the directory's entry and the attributes of what it
+    /// names.
+    pub fn lookup(self, parent: InodeId, name: &Name) -> Outcome<Option<Inode>> {
         self.admit(parent)?;
         let Some(dentry) = dentry::find(self.read, parent, name)? else {
             inode::get_directory(self.read, parent)?;
-            return Err(FsError::NotFound.into());
+            return Ok(None);
         };
         let inode = inode::of_entry(self.read, dentry.inode)?;
         if is_named_elsewhere(inode.kind(), inode.nlink) {
             delegation::admit_inode(self.read, Some(self.session), &inode)?;
         }
-        Ok(inode.attr())
+        Ok(Some(inode))
     }
 
     /// The inode as stored; `Stale` where it is gone.
@@ -45,10 +45,6 @@ impl<'a> Viewer<'a> {
         let inode = inode::get(self.read, id)?;
         delegation::admit_inode(self.read, Some(self.session), &inode)?;
         Ok(inode)
-    }
-
-    pub fn get_attr(self, id: InodeId) -> Outcome<Attr> {
-        Ok(self.get_inode(id)?.attr())
     }
 
     /// What `query` answers about an inode.
@@ -80,6 +76,11 @@ impl<'a> Viewer<'a> {
             Err(NamespaceError::Refused(_)) => Ok(true),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a directory is delegated to the one who asks.
+    pub fn has(self, directory: InodeId) -> Outcome<bool> {
+        Ok(delegation::holder(self.read, directory)? == Some(self.session))
     }
 
     fn admit(self, directory: InodeId) -> Outcome<()> {

@@ -24,20 +24,20 @@ async fn poll(queues: &EventQueues, seen: u64) -> Events {
 }
 
 #[tokio::test]
-async fn sent_until_acted_upon() {
+async fn sent_until_received() {
     let queues = queues();
     queues.ask(A, recall(1)).unwrap();
     queues.ask(A, recall(2)).unwrap();
     let first = poll(&queues, 0).await;
-    assert_eq!(first.events, [recall(1), recall(2)]);
+    assert_eq!(first.events, [(BASE + 1, recall(1)), (BASE + 2, recall(2))]);
     assert_eq!(poll(&queues, 0).await, first, "an answer that was lost");
     queues.ask(A, recall(3)).unwrap();
     let second = poll(&queues, first.seen).await;
-    assert_eq!(second.events, [recall(3)]);
+    assert_eq!(second.events, [(BASE + 3, recall(3))]);
     let none = poll(&queues, second.seen).await;
     assert_eq!(none, Events { seen: second.seen, events: vec![] });
     queues.ask(A, recall(4)).unwrap();
-    assert_eq!(poll(&queues, none.seen).await.events, [recall(4)]);
+    assert_eq!(poll(&queues, none.seen).await.events, [(BASE + 4, recall(4))]);
     assert!(queues.wait(B, 0, NOW, SOON).await.unwrap().events.is_empty());
 }
 
@@ -54,6 +54,18 @@ async fn a_number_from_elsewhere_acknowledges_nothing() {
 }
 
 #[tokio::test]
+async fn acted_upon_in_any_order() {
+    let queues = queues();
+    let [first, second] = [1, 2].map(|n| queues.ask(A, recall(n)).unwrap());
+    assert_eq!(queues.acted(A, &[second, 7]), [recall(2)]);
+    assert_eq!(queues.acted(A, &[second]), []);
+    assert_eq!(poll(&queues, 0).await.events, [(first, recall(1))]);
+    queues.until_acted(A, second).await;
+    let both = async { tokio::join!(queues.until_acted(A, first), async { queues.acted(A, &[first]) }) };
+    tokio::time::timeout(Duration::from_secs(5), both).await.unwrap();
+}
+
+#[tokio::test]
 async fn asked_once_until_acted_upon() {
     let queues = queues();
     let number = queues.ask(A, recall(1));
@@ -61,8 +73,10 @@ async fn asked_once_until_acted_upon() {
     let first = poll(&queues, 0).await;
     assert_eq!(queues.ask(A, recall(1)), number, "it is being acted upon");
     poll(&queues, first.seen).await;
+    assert_eq!(queues.ask(A, recall(1)), number, "received is not acted upon");
+    queues.acted(A, &[number.unwrap()]);
     assert_ne!(queues.ask(A, recall(1)), number);
-    assert_eq!(poll(&queues, first.seen).await.events, [recall(1)]);
+    assert_eq!(poll(&queues, first.seen).await.events, [(BASE + 2, recall(1))]);
 }
 
 #[tokio::test]
@@ -84,8 +98,7 @@ async fn only_so_many_wait() {
     }
     assert_eq!(queues.ask(A, recall(u64::MAX)), None);
     assert_eq!(queues.ask(A, recall(0)), Some(BASE + 1));
-    let events = poll(&queues, 0).await;
-    poll(&queues, events.seen).await;
+    queues.acted(A, &[BASE + 5]);
     assert!(queues.ask(A, recall(u64::MAX)).is_some());
     assert_eq!(queues.ask(SessionId(3), recall(1)), None);
 }
@@ -100,16 +113,15 @@ async fn a_poll_ends_with_an_event() {
     tokio::time::sleep(SOON).await;
     queues.ask(B, recall(1)).unwrap();
     queues.ask(A, recall(2)).unwrap();
-    assert_eq!(waiting.await.unwrap().unwrap().events, [recall(2)]);
+    assert_eq!(waiting.await.unwrap().unwrap().events, [(BASE + 1, recall(2))]);
 }
 
 #[tokio::test]
 async fn the_end_of_a_session_ends_what_waits() {
     let queues = Arc::new(queues());
     let number = queues.ask(A, Event::Flush).unwrap();
-    let answered = poll(&queues, 0).await;
-    queues.wait(A, answered.seen, NOW, SOON).await.unwrap();
-    queues.acted(A, number).await;
+    queues.acted(A, &[number]);
+    queues.until_acted(A, number).await;
     let number = queues.ask(B, Event::Flush).unwrap();
     let polls = tokio::spawn({
         let queues = queues.clone();
@@ -117,7 +129,7 @@ async fn the_end_of_a_session_ends_what_waits() {
     });
     let acts = tokio::spawn({
         let queues = queues.clone();
-        async move { queues.acted(B, number).await }
+        async move { queues.until_acted(B, number).await }
     });
     tokio::time::sleep(SOON).await;
     assert!(!polls.is_finished() && !acts.is_finished());

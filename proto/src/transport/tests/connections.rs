@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{
-    CallFailure, ConnectOptions, Endpoint, Listener, MAX_PAYLOAD_BYTES, Payload, PeerKind, Reconnecting, Server,
-    ServerLimits, Service, classify,
+    CallFailure, ConnectOptions, Endpoint, Listener, MAX_PAYLOAD_BYTES, Payload, PeerKind, Reconnecting,
+    RequestCounters, RequestCounts, Server, ServerLimits, Service, classify,
 };
 
 #[tarpc::service]
@@ -63,6 +63,7 @@ struct Running {
     stop: CancellationToken,
     task: JoinHandle<()>,
     toy: ToyServer,
+    counters: Arc<RequestCounters>,
 }
 
 impl Running {
@@ -70,13 +71,16 @@ impl Running {
         let listener = Listener::bind(endpoint).await.unwrap();
         let toy = ToyServer::default();
         let handler = toy.clone();
-        let server = Server::new(PeerKind::Chunkserver, limits).with(Service::Chunk, move |context, request| {
-            tarpc::server::Serve::serve(handler.clone().serve(), context, request)
-        });
+        let counters = Arc::<RequestCounters>::default();
+        let server = Server::new(PeerKind::Chunkserver, limits)
+            .with(Service::Chunk, move |context, request| {
+                tarpc::server::Serve::serve(handler.clone().serve(), context, request)
+            })
+            .counting(counters.clone());
         let stop = CancellationToken::new();
         let endpoint = listener.endpoint().clone();
         let task = tokio::spawn(server.run(listener, stop.clone()));
-        Self { endpoint, stop, task, toy }
+        Self { endpoint, stop, task, toy, counters }
     }
 
     async fn start_tcp() -> Self {
@@ -85,6 +89,20 @@ impl Running {
 
     fn stub(&self) -> Stub {
         Stub::new(self.endpoint.clone(), options())
+    }
+
+    /// What was counted of one call.
+    fn counts(&self, name: &str) -> Option<RequestCounts> {
+        self.counters.counts().into_iter().find(|counts| counts.name == name)
+    }
+
+    async fn until_in_flight(&self, name: &str, wanted: u64) {
+        let waited = async {
+            while self.counts(name).is_none_or(|counts| counts.in_flight != wanted) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), waited).await.unwrap();
     }
 
     async fn stop(self) {
@@ -175,6 +193,32 @@ async fn a_panic_fails_the_call_alone() {
         assert!(matches!(error, RpcError::Server(e) if e.detail.contains("panicked")));
     }
     assert!(stub.is_connected());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn every_call_is_counted_by_its_name() {
+    let server = Running::start_tcp().await;
+    let (one, two) = (ToyClient::from(server.stub()), ToyClient::from(server.stub()));
+    for client in [&one, &two, &one] {
+        client.zeros(context::current(), 1).await.unwrap();
+    }
+    let zeros = server.counts("Toy.zeros").unwrap();
+    assert_eq!((zeros.calls, zeros.in_flight, zeros.failed, zeros.dropped), (3, 0, 0, 0));
+    assert!(server.counts("Toy.reverse").is_none());
+
+    one.panic(context::current(), true).await.unwrap_err();
+    let panic = server.counts("Toy.panic").unwrap();
+    assert_eq!((panic.calls, panic.in_flight, panic.failed, panic.dropped), (1, 0, 1, 0));
+
+    one.sleep(context::current(), 20).await.unwrap();
+    let given_up = tokio::spawn(async move { two.sleep(context::current(), 60_000).await });
+    server.until_in_flight("Toy.sleep", 1).await;
+    given_up.abort();
+    server.until_in_flight("Toy.sleep", 0).await;
+    let sleep = server.counts("Toy.sleep").unwrap();
+    assert_eq!((sleep.calls, sleep.failed, sleep.dropped), (2, 0, 1));
+    assert!(sleep.max_us >= 20_000 && sleep.total_us >= sleep.max_us, "{sleep:?}");
     server.stop().await;
 }
 

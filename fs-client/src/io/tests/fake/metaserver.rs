@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use cairn_proto::attr::{Attr, S_ISGID, S_ISUID};
 use cairn_proto::chunk::{CHUNK_SIZE, ChunkId, ChunkLocation, Replica};
 use cairn_proto::error::FsError;
-use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, LogIndex, ServerId};
+use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, LogIndex, ServerId, SessionId};
 use cairn_proto::meta::{BadReplica, ChunkExtent, MAX_CHUNKS_PER_CALL};
 use cairn_proto::time::Timestamp;
 
@@ -210,6 +210,10 @@ impl Fake {
 
 #[async_trait]
 impl MetaIo for Fake {
+    fn writer(&self) -> SessionId {
+        SessionId(1)
+    }
+
     async fn locate(&self, inode: InodeId, first: ChunkIndex, count: u32) -> Result<Vec<ChunkLocation>, MetaError> {
         self.pause().await;
         Ok(self.world.lock().locations(inode, first, count))

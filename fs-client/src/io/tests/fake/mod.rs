@@ -12,7 +12,7 @@ use std::sync::Arc;
 use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::chunk::CHUNK_SIZE;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, LogIndex, ServerId};
-use cairn_proto::meta::{BadReplica, Opened};
+use cairn_proto::meta::{BadReplica, Lease, Opened};
 use cairn_proto::policy::{Durability, Policy};
 use cairn_proto::time::Timestamp;
 use parking_lot::Mutex;
@@ -84,7 +84,8 @@ impl Fake {
         let file = world.files.entry(inode).or_insert_with(|| FakeFile::new(inode, log));
         let attr = file.attr.clone();
         let chunks = world.locations(inode, ChunkIndex(0), 64);
-        Opened { attr, policy: Policy { copies: self.copies as u8, durability: Durability::Fsync }, chunks }
+        let policy = Policy { copies: self.copies as u8, durability: Durability::Fsync, placement: Default::default() };
+        Opened { attr, policy, chunks, lease: Lease::Exclusive, contended: false }
     }
 
     pub fn attr(&self, inode: InodeId) -> Attr {

@@ -1,0 +1,292 @@
+//! Getting leases on the contents of files, and giving leases back.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use cairn_proto::ids::InodeId;
+use cairn_proto::meta::{Granted, Lease, MAX_LEASES_PER_CALL};
+use futures::StreamExt;
+
+use super::Vfs;
+use super::error::VfsError;
+use crate::io::{FileIo, Reading, Writing};
+
+/// Before asking again for a lease on what is being changed at this moment.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Leases that are given back at a time.
+const AT_A_TIME: usize = 64;
+/// Between two looks at what is not needed any more, and at whether leases are to be relied on.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How a write gets its turn.
+#[derive(Debug)]
+pub(super) enum Turn<'a> {
+    /// It may stay in the buffer.
+    Lease(#[expect(dead_code, reason = "for how long it lives")] Writing<'a>),
+    /// The lease is ending, which waits for the write: it is to be sent before it returns.
+    AtOnce(#[expect(dead_code, reason = "for how long it lives")] Reading<'a>),
+    /// Of pages that were stored to through a mapping.
+    Pages,
+}
+
+impl Vfs {
+    /// Waits until what this mount remembers of a file is right, and stays so while the result lives.
+    pub(super) async fn reading<'a>(&self, io: &'a FileIo) -> Result<Reading<'a>, VfsError> {
+        loop {
+            if let Some(reading) = self.try_reading(io) {
+                return Ok(reading);
+            }
+            if !self.lease_to_read(io).await? {
+                if self.endings.contain(io.inode()) {
+                    return Ok(io.access().begin_last_read());
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// The same, where that needs no waiting.
+    pub(super) fn try_reading<'a>(&self, io: &'a FileIo) -> Option<Reading<'a>> {
+        if self.known.is_alive() { io.access().begin_read() } else { None }
+    }
+
+    /// As [`Self::writing`], for a write that may hold pages of the kernel's locked.
+    pub(super) async fn writing_pages<'a>(&self, io: &'a FileIo) -> Result<Turn<'a>, VfsError> {
+        tokio::select! {
+            biased;
+            writing = self.writing(io) => Ok(Turn::Lease(writing?)),
+            // The kernel keeps what is written, so its pages have to be dropped after that, as after a read.
+            () = self.endings.of(io.inode()) => Ok(Turn::AtOnce(io.access().begin_last_read())),
+        }
+    }
+
+    /// Waits until nobody else looks at a file, or changes it, while the result lives.
+    pub(super) async fn writing<'a>(&self, io: &'a FileIo) -> Result<Writing<'a>, VfsError> {
+        loop {
+            if self.known.is_alive()
+                && let Some(writing) = io.access().begin_write()
+            {
+                return Ok(writing);
+            }
+            self.lease_to_write(io).await?;
+        }
+    }
+
+    /// Answers whether there is a lease, or was one a moment ago.
+    async fn lease_to_read(&self, io: &FileIo) -> Result<bool, VfsError> {
+        let inode = io.inode();
+        if self.is_granted_here(io) {
+            return Ok(true);
+        }
+        if let Some(attr) = self.known.attr(inode) {
+            io.seen(&attr);
+            io.access().grant(Lease::Shared, || self.known.is_leased(inode));
+            if io.access().lease() >= Lease::Shared {
+                return Ok(true);
+            }
+        }
+        self.delegations.settle(&[inode]).await?;
+        let asked = self.known.asked();
+        let Granted { value: attr, leased } = self.meta.get_attr(inode).await?;
+        io.seen(&attr);
+        self.saw(attr, leased, asked);
+        if leased {
+            io.access().grant(Lease::Shared, || self.known.is_current(inode, asked));
+        }
+        Ok(leased)
+    }
+
+    async fn lease_to_write(&self, io: &FileIo) -> Result<(), VfsError> {
+        let inode = io.inode();
+        if self.is_granted_here(io) {
+            return Ok(());
+        }
+        self.delegations.settle(&[inode]).await?;
+        let asked = self.known.asked();
+        let attr = self.meta.acquire(inode).await?;
+        io.seen(&attr);
+        self.saw(attr, true, asked);
+        io.access().grant(Lease::Exclusive, || self.known.is_current(inode, asked));
+        Ok(())
+    }
+
+    /// Nobody else gets at a file in a directory that is this mount's.
+    fn is_granted_here(&self, io: &FileIo) -> bool {
+        let inode = io.inode();
+        io.access().grant(Lease::Exclusive, || self.delegations.is_ours(inode));
+        self.known.is_alive() && io.access().lease() == Lease::Exclusive
+    }
+
+    /// Leases that others want end: what was written is sent, and what is remembered, here and in the kernel, is forgotten.
+    pub(super) async fn drop_leases(&self, inodes: Vec<InodeId>) {
+        // First: whoever is about to let the kernel remember a name looks again whether that is still right.
+        for &inode in &inodes {
+            self.known.drop_lease(inode);
+        }
+        let forgets_names = self.kernel_names.take(inodes.iter().copied());
+        if forgets_names && let Some(kernel) = self.kernel.get() {
+            kernel.forget_names();
+        }
+        let drops = inodes.into_iter().map(|inode| self.drop_lease(inode));
+        futures::stream::iter(drops).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
+        self.kernel_settled().await;
+    }
+
+    async fn drop_lease(&self, inode: InodeId) {
+        // Once more if something was read when it was as good as over.
+        while !self.try_drop_lease(inode).await {}
+    }
+
+    async fn try_drop_lease(&self, inode: InodeId) -> bool {
+        let ending = self.endings.begin(inode);
+        if let Some(io) = self.io.find(inode) {
+            send_written(&io).await;
+        }
+        // Answers that are on their way count no more from here on.
+        self.known.drop_lease(inode);
+        self.known.contents.forget(inode);
+        self.drop_pages(inode);
+        // It may have been opened, and read, since.
+        self.kernel_settled().await;
+        if let Some(io) = self.io.find(inode) {
+            self.drop_contents(&io).await;
+        }
+        drop(ending);
+        self.io.find(inode).is_none_or(|io| io.access().is_over())
+    }
+
+    /// The kernel's pages go, as often as it takes until nothing is read in between; then what is cached here.
+    async fn drop_contents(&self, io: &FileIo) {
+        loop {
+            let reads = io.access().reads();
+            self.drop_pages(io.inode());
+            self.kernel_settled().await;
+            if io.access().end(reads) {
+                break;
+            }
+            io.access().someone_done().await;
+        }
+        io.forget_cached();
+    }
+
+    /// A file that may be this mount's alone, by the directory that names it, is about to get a name that is not.
+    pub(super) async fn no_longer_ours(&self, inode: InodeId) {
+        if self.io.find(inode).is_some_and(|io| io.access().lease() > Lease::None) {
+            self.drop_leases(vec![inode]).await;
+        }
+    }
+
+    /// Others want to see what was written. What is remembered stays right.
+    pub(super) async fn downgrade(&self, inode: InodeId) {
+        // An exclusive lease whose answer is on its way is one that others have been let in to, meanwhile.
+        self.known.no_longer_exclusive(inode);
+        if let Some(io) = self.io.find(inode) {
+            send_written(&io).await;
+        }
+    }
+
+    /// All leases end that can: after a restart of the metaserver, which knows of none. Answers the files with unsent writes, whose exclusive
+    /// leases this mount wants back.
+    pub(super) async fn drop_all(&self) -> Vec<InodeId> {
+        let mut known: HashSet<InodeId> = self.known.drop_all().into_iter().collect();
+        known.extend(self.io.files().iter().map(|io| io.inode()));
+        if self.kernel_names.take_all()
+            && let Some(kernel) = self.kernel.get()
+        {
+            kernel.forget_names();
+        }
+        let unsent = |inode: &InodeId| {
+            let io = self.io.find(*inode);
+            io.is_some_and(|io| io.access().lease() == Lease::Exclusive && io.is_dirty())
+        };
+        let (kept, dropped): (Vec<_>, Vec<_>) = known.into_iter().partition(unsent);
+        let drops = dropped.into_iter().map(|inode| self.drop_lease(inode));
+        futures::stream::iter(drops).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
+        self.kernel_settled().await;
+        kept
+    }
+
+    /// The session is gone. What was written in it and not sent is lost: others may have written since. Then this mount works on.
+    pub(super) async fn session_lost(&self) {
+        let session = self.meta.term().session();
+        self.fence_lost_locks(session);
+        let mut lost = self.abandon_written();
+        // From here on bytes are sent and looked for in the new session, which those wait for who are in the midst of something.
+        self.meta.term().writes_in(session);
+        for io in self.io.files() {
+            let _ending = self.endings.begin(io.inode());
+            io.access().end_writes().await;
+        }
+        lost += self.abandon_written();
+        if lost > 0 {
+            tracing::error!(
+                files = lost,
+                "what was written to these files and not sent is lost, and their programs are told (EIO): the metaserver had given this mount up"
+            );
+        }
+        self.drop_all().await;
+    }
+
+    /// What was written and not sent is not sent any more. Answers to how many files.
+    fn abandon_written(&self) -> usize {
+        let files = self.io.files().into_iter().filter(|io| io.is_dirty());
+        files.inspect(|io| io.abandon()).count()
+    }
+
+    /// Looks after leases for as long as it is polled: gives back those that nobody needs, and forgets what they covered when the metaserver
+    /// cannot be reached for so long that it may give them to others.
+    pub(super) async fn look_after_leases(&self) {
+        let mut was_alive = true;
+        loop {
+            tokio::time::sleep(LOOK_EVERY.min(self.known.validity().max(PAUSE))).await;
+            let is_alive = self.known.is_alive();
+            if was_alive && !is_alive {
+                tracing::warn!(
+                    "the metaserver has been out of reach for a session's term: nothing is believed any more"
+                );
+                self.expired().await;
+            }
+            was_alive = is_alive;
+            let spare = self.known.take_spare(MAX_LEASES_PER_CALL);
+            if is_alive
+                && !spare.is_empty()
+                && let Err(error) = self.meta.return_leases(&spare).await
+            {
+                tracing::debug!(%error, "leases were not given back");
+            }
+        }
+    }
+
+    /// Leases may have gone to others. What was written and not sent is kept, to be sent if they have not.
+    async fn expired(&self) {
+        let mut known: HashSet<InodeId> = self.known.drop_all().into_iter().collect();
+        // Attributes and names the kernel drops by itself: it was told for how long they are right.
+        for io in self.io.files() {
+            known.remove(&io.inode());
+            self.known.contents.forget(io.inode());
+            let _ending = self.endings.begin(io.inode());
+            io.access().end_writes().await;
+            self.drop_contents(&io).await;
+        }
+        for inode in known {
+            self.known.contents.forget(inode);
+            self.drop_pages(inode);
+        }
+    }
+
+    pub(super) async fn kernel_settled(&self) {
+        if let Some(kernel) = self.kernel.get() {
+            kernel.settled().await;
+        }
+    }
+}
+
+/// No more writes; what was written is sent and committed. What cannot be is lost, and those who wrote it are told.
+async fn send_written(io: &FileIo) {
+    io.access().end_writes().await;
+    if io.is_dirty()
+        && let Err(error) = io.flush().await
+    {
+        tracing::error!(inode = %io.inode(), %error, "what was written could not be sent for others to see");
+    }
+}

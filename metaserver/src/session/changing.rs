@@ -1,0 +1,125 @@
+//! Changing and showing what others have leases on: asking them, and waiting for them.
+//!
+//! As with recalls, a call waits for a while only; its client asks again, until the holder has answered or has lost its session.
+
+use cairn_proto::attr::FileKind;
+use cairn_proto::error::FsError;
+use cairn_proto::ids::{InodeId, SessionId};
+use cairn_proto::meta::{Granted, Lease};
+use tokio::time::{Instant, timeout_at};
+
+use super::Clients;
+use super::leases::touched::Touched;
+use super::leases::{Announced, Announcement, InTheWay, Share};
+use super::recalls::{LOOK_AGAIN, Patience};
+use crate::namespace::inode::Inode;
+use crate::namespace::query::Viewer;
+
+impl Clients {
+    /// Announces that `session` is about to change something, and waits until nobody else remembers it. `Leased` where that takes too
+    /// long.
+    ///
+    /// Where nobody does, it returns without waiting.
+    pub async fn changing(
+        &self,
+        session: SessionId,
+        touched: Touched,
+        patience: &mut Patience,
+    ) -> Result<Announcement, FsError> {
+        let announcement = self.leases.announce(session, touched, Announced::Change);
+        self.forgotten(&announcement, patience).await?;
+        Ok(announcement)
+    }
+
+    /// Waits until nobody else remembers what was announced.
+    async fn forgotten(&self, announcement: &Announcement, patience: &mut Patience) -> Result<(), FsError> {
+        let in_the_way = announcement.in_the_way();
+        if in_the_way.clear {
+            return Ok(());
+        }
+        let named = announcement.touched().inodes().next().unwrap_or(InodeId::ROOT);
+        self.cleared(in_the_way, named, patience, || announcement.in_the_way()).await
+    }
+
+    /// Waits until whoever wrote to a file has sent that.
+    pub async fn sent_for_others(&self, inode: InodeId, patience: &mut Patience) -> Result<(), FsError> {
+        // Asked for nobody in particular: it is not called for the one who has the lease.
+        let look = || self.leases.to_see(SessionId(0), inode);
+        self.cleared(look(), inode, patience, look).await
+    }
+
+    /// Asks those in the way, again and again, until nobody is.
+    async fn cleared(
+        &self,
+        mut in_the_way: InTheWay,
+        named: InodeId,
+        patience: &mut Patience,
+        look: impl Fn() -> InTheWay,
+    ) -> Result<(), FsError> {
+        let mut ended = self.leases.ended();
+        loop {
+            for (holder, event) in std::mem::take(&mut in_the_way.ask) {
+                self.ask(holder, event);
+            }
+            if in_the_way.clear {
+                return Ok(());
+            }
+            let deadline = patience.end();
+            let again = deadline.min(Instant::now() + LOOK_AGAIN);
+            // Something may have ended between the look and the subscription; then this look finds it.
+            in_the_way = look();
+            if in_the_way.clear || !in_the_way.ask.is_empty() {
+                continue;
+            }
+            let _ = self.unless_stopping(timeout_at(again, ended.changed())).await?;
+            if Instant::now() >= deadline {
+                return Err(FsError::Leased(named));
+            }
+            in_the_way = look();
+        }
+    }
+
+    /// An exclusive lease on a file for `session`, and the file as it is then.
+    pub async fn acquire(&self, session: SessionId, inode: InodeId) -> Result<Inode, FsError> {
+        self.heard(session)?;
+        let mut patience = Patience::default();
+        let announcement = self.leases.announce(session, Touched::only(inode), Announced::Acquisition);
+        loop {
+            let mut ended = self.leases.ended();
+            self.forgotten(&announcement, &mut patience).await?;
+            // Before it is looked at, as nobody changes it from then on.
+            if announcement.acquire(inode) {
+                return self.state.read(|read| Viewer::new(read, session).get_inode(inode));
+            }
+            let deadline = patience.end();
+            let again = deadline.min(Instant::now() + LOOK_AGAIN);
+            let _ = self.unless_stopping(timeout_at(again, ended.changed())).await?;
+            if Instant::now() >= deadline {
+                return Err(FsError::Leased(inode));
+            }
+        }
+    }
+
+    /// Grants a shared lease on an inode, if that can be; `Leased` where somebody else may know better.
+    pub fn share(&self, session: SessionId, inode: &Inode) -> Result<bool, FsError> {
+        let home = (!inode.is_directory()).then_some(inode.home.parent);
+        match self.leases.share(session, inode.id, home, inode.kind() == FileKind::File) {
+            Share::Granted => Ok(true),
+            Share::Refused => Ok(false),
+            Share::Unwritten => Err(FsError::Leased(inode.id)),
+        }
+    }
+
+    /// An inode as a session may see it, with a lease if there is one to be had.
+    pub fn show(&self, session: SessionId, inode: InodeId) -> Result<Granted<Inode>, FsError> {
+        let look = || self.state.read(|read| Viewer::new(read, session).get_inode(inode));
+        let leased = self.share(session, &look()?)?;
+        // Again: only what is looked at under the lease is sure to stay.
+        Ok(Granted { value: look()?, leased })
+    }
+
+    /// What a session has of an inode after it was opened, or made.
+    pub fn lease(&self, session: SessionId, inode: InodeId) -> Lease {
+        self.leases.of(session, inode)
+    }
+}
