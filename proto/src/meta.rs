@@ -411,10 +411,18 @@ pub trait MetaService {
     async fn get_attr(session: SessionId, inode: InodeId) -> Result<Granted<Attr>, FsError>;
     /// An exclusive lease on a file, once everybody else has given theirs back. The attributes are as they are then.
     async fn acquire(session: SessionId, inode: InodeId) -> Result<Attr, FsError>;
-    /// What a session still wants that outlived a restart of the metaserver: exclusive leases on the files that it has unsent writes of. It
-    /// has none but these, and those it was given since. At most [`MAX_LEASES_PER_CALL`] in a call, the `last` of which says so. Nobody
-    /// changes anything, or looks at files, before all who were there have said this, or are gone.
-    async fn reclaim_leases(session: SessionId, exclusive: Vec<InodeId>, last: bool) -> Result<(), FsError>;
+    /// The leases on open files that a session has kept over a restart of the metaserver, the exclusive ones all among them. At most
+    /// [`MAX_LEASES_PER_CALL`] in a call, the `last` of which says so. Nobody looks at files before all who were there have said this, or are
+    /// gone: so it is to be said at once. Another `incarnation` than this one takes no notice: it has asked by itself.
+    async fn reclaim_leases(
+        session: SessionId,
+        incarnation: u64,
+        kept: Vec<(InodeId, Lease)>,
+        last: bool,
+    ) -> Result<(), FsError>;
+    /// A session has no leases from before a restart any more but those it reclaimed. Nobody changes anything before all who were there have
+    /// said this, or are gone. It may take as long as reads and writes that are under way.
+    async fn dropped_the_rest(session: SessionId, incarnation: u64) -> Result<(), FsError>;
     /// The session does not remember these any more, and would be glad of being asked to drop them. At most [`MAX_LEASES_PER_CALL`].
     async fn return_leases(session: SessionId, inodes: Vec<InodeId>) -> Result<(), FsError>;
     async fn read_link(session: SessionId, inode: InodeId) -> Result<Vec<u8>, FsError>;

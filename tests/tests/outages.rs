@@ -185,6 +185,40 @@ fn who_waits_for_the_metaserver_goes_on_when_it_is_back() -> Result<()> {
     mount.unmount()
 }
 
+/// Each of two mounts reads what the other has written to, and so waits with a page in hand for the other to say what it has; while it has leases
+/// of its own to drop.
+#[test]
+fn mounts_that_wait_for_each_other_go_on_when_the_metaserver_is_back() -> Result<()> {
+    let mut cluster = one_chunkserver()?;
+    let mounts = [cluster.mount()?, cluster.mount()?];
+    let mut programs = [Locker::start(mounts[0].path())?, Locker::start(mounts[1].path())?];
+    let files = ["first", "second"];
+    // Who opens a file first reads it through the kernel's pages.
+    for (program, file) in programs.iter_mut().zip(files) {
+        program.expect(&format!("open {file}"), "ok")?;
+        program.expect("write 0 0 old", "ok")?;
+    }
+    for (program, file) in programs.iter_mut().rev().zip(files) {
+        program.expect(&format!("open {file}"), "ok")?;
+        program.expect("write 1 0 new", "ok")?;
+    }
+    lose_meta(&mut cluster)?;
+    for program in &mut programs {
+        program.begin("read 0 0 3")?;
+        expect_waiting(program)?;
+    }
+    cluster.start_meta()?;
+    for program in &mut programs {
+        let read = program.answer()?;
+        ensure!(read == "new", "{read:?} was read");
+    }
+    for mount in &mounts {
+        std::fs::write(mount.join("another"), "changed")?;
+    }
+    drop(programs);
+    mounts.into_iter().try_for_each(Mount::unmount)
+}
+
 #[test]
 fn a_signal_ends_whoever_waits_for_a_metaserver_that_was_killed() -> Result<()> {
     let mut cluster = one_chunkserver()?;

@@ -96,9 +96,9 @@ impl AttrCache {
         });
     }
 
-    /// No longer to be believed, any of them. Answers which ones were.
+    /// No longer to be believed, any of them. Answers which ones were, and those that had to go and have leases still.
     pub fn doubt_all(&self) -> Vec<InodeId> {
-        let mut doubted = Vec::new();
+        let mut doubted = std::mem::take(&mut *self.spare.lock());
         self.entries.for_each_mut(|&inode, known| {
             if std::mem::take(&mut known.is_leased) {
                 doubted.push(inode);

@@ -74,8 +74,8 @@ pub trait Above: Send + Sync {
     async fn drop_leases(&self, inodes: Vec<InodeId>);
     /// Others want to see what was written to a file.
     async fn downgrade(&self, inode: InodeId);
-    /// The metaserver knows of no leases, and waits to be told which ones this mount wants to keep.
-    async fn metaserver_restarted(&self);
+    /// The metaserver is another `incarnation`, which knows of no leases and waits to be told which ones this mount has kept.
+    async fn metaserver_restarted(&self, incarnation: u64);
     /// Nothing that is remembered is to be believed; what was written stands.
     async fn distrust(&self);
     /// The session is gone, and with it all that was granted in it. What was not sent is lost.

@@ -33,7 +33,8 @@ impl Delegations {
                 .replace(standing)
                 .is_some_and(|was| was.session == standing.session && was.incarnation != standing.incarnation);
             if has_restarted && let Some(above) = self.above() {
-                above.metaserver_restarted().await;
+                // Not here: it takes as long as programs' reads do, and those may wait for what other mounts are asked for.
+                tokio::spawn(async move { above.metaserver_restarted(standing.incarnation).await });
             }
             self.act_upon(events.events);
         }

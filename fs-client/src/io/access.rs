@@ -18,7 +18,10 @@ pub struct Access {
 
 #[derive(Debug)]
 struct Inner {
+    /// What may be made use of.
     lease: Lease,
+    /// What the metaserver believes that this mount has: more than that, while a lease ends.
+    granted: Lease,
     reads: u32,
     writes: u32,
     /// Reads that were ever let in.
@@ -41,7 +44,7 @@ pub struct Writing<'a>(&'a Access);
 
 impl Default for Access {
     fn default() -> Self {
-        let inner = Inner { lease: Lease::None, reads: 0, writes: 0, let_in: 0, dropped: 0 };
+        let inner = Inner { lease: Lease::None, granted: Lease::None, reads: 0, writes: 0, let_in: 0, dropped: 0 };
         Self { inner: Mutex::new(inner), done: Notify::new() }
     }
 }
@@ -49,6 +52,17 @@ impl Default for Access {
 impl Access {
     pub fn lease(&self) -> Lease {
         self.inner.lock().lease
+    }
+
+    /// What was granted, and not said to be over.
+    pub fn granted(&self) -> Lease {
+        self.inner.lock().granted
+    }
+
+    /// The metaserver is about to be told that nothing unsent is left of an exclusive lease.
+    pub fn downgraded(&self) {
+        let mut inner = self.inner.lock();
+        inner.granted = inner.lease;
     }
 
     /// `None`: there is no lease.
@@ -82,6 +96,7 @@ impl Access {
         let mut inner = self.inner.lock();
         if still() {
             inner.lease = inner.lease.max(lease);
+            inner.granted = inner.granted.max(lease);
         }
     }
 
@@ -112,7 +127,7 @@ impl Access {
         let mut inner = self.inner.lock();
         let is_quiet = inner.reads == 0 && inner.writes == 0 && inner.let_in == reads.0;
         if is_quiet {
-            (inner.lease, inner.dropped) = (Lease::None, inner.let_in);
+            (inner.lease, inner.granted, inner.dropped) = (Lease::None, Lease::None, inner.let_in);
         }
         is_quiet
     }
@@ -171,6 +186,9 @@ mod tests {
         assert!(early.is_err() && access.begin_write().is_none());
         drop(writing);
         access.end_writes().await;
+        assert_eq!((access.lease(), access.granted()), (Lease::Shared, Lease::Exclusive), "what was written is not sent");
+        access.downgraded();
+        assert_eq!(access.granted(), Lease::Shared);
         let reads = access.reads();
         let reading = access.begin_read().unwrap();
         assert!(!access.end(reads) && !access.end(access.reads()), "somebody reads");
@@ -179,6 +197,7 @@ mod tests {
         assert!(!access.end(reads), "somebody has read meanwhile");
         drop(access.begin_last_read());
         assert!(!access.is_over() && access.end(access.reads()) && access.is_over());
+        assert_eq!(access.granted(), Lease::None);
         assert!(access.begin_read().is_none());
     }
 }

@@ -3,7 +3,7 @@
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId};
-use cairn_proto::meta::{BadReplica, DirPage, Found, FsStat, Granted, MAX_LEASES_PER_CALL, OpenMode, Opened, ReadDir};
+use cairn_proto::meta::{BadReplica, DirPage, Found, FsStat, Granted, Lease, MAX_LEASES_PER_CALL, OpenMode, Opened, ReadDir};
 use cairn_proto::name::Name;
 
 use super::client::MetaClient;
@@ -32,20 +32,28 @@ impl MetaClient {
             .await
     }
 
-    /// After a restart of the metaserver: the files on which this mount wants to keep its exclusive leases. It has no others.
-    pub async fn reclaim_leases(&self, exclusive: &[InodeId]) -> Result<(), MetaError> {
-        let mut batches = exclusive.chunks(MAX_LEASES_PER_CALL).peekable();
+    /// After a restart of the metaserver, which made it this `incarnation`: the leases on open files that this mount has kept.
+    pub async fn reclaim_leases(&self, incarnation: u64, kept: &[(InodeId, Lease)]) -> Result<(), MetaError> {
+        let mut batches = kept.chunks(MAX_LEASES_PER_CALL).peekable();
         loop {
             let batch = batches.next().unwrap_or_default();
             let last = batches.peek().is_none();
             self.with_session("reclaim_leases", async |rpc, context, session| {
-                rpc.reclaim_leases(context, session, batch.to_vec(), last).await
+                rpc.reclaim_leases(context, session, incarnation, batch.to_vec(), last).await
             })
             .await?;
             if last {
                 return Ok(());
             }
         }
+    }
+
+    /// After that: this mount has no others any more.
+    pub async fn dropped_the_rest(&self, incarnation: u64) -> Result<(), MetaError> {
+        self.with_session("dropped_the_rest", async |rpc, context, session| {
+            rpc.dropped_the_rest(context, session, incarnation).await
+        })
+        .await
     }
 
     /// Leases that this mount does not need. It is asked to drop them.

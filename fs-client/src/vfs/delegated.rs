@@ -74,9 +74,8 @@ impl Above for Vfs {
         Self::downgrade(self, inode).await;
     }
 
-    async fn metaserver_restarted(&self) {
-        let exclusive = self.drop_all().await;
-        if let Err(error) = self.meta.reclaim_leases(&exclusive).await {
+    async fn metaserver_restarted(&self, incarnation: u64) {
+        if let Err(error) = self.reclaim_leases(incarnation).await {
             // It has restarted again, or the session is gone: either is noticed.
             tracing::debug!(%error, "leases were not claimed again");
         }

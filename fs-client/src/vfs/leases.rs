@@ -10,6 +10,7 @@ use futures::StreamExt;
 use super::Vfs;
 use super::error::VfsError;
 use crate::io::{FileIo, Reading, Writing};
+use crate::meta::MetaError;
 
 /// Before asking again for a lease on what is being changed at this moment.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -182,28 +183,45 @@ impl Vfs {
         self.known.no_longer_exclusive(inode);
         if let Some(io) = self.io.find(inode) {
             send_written(&io).await;
+            io.access().downgraded();
         }
     }
 
-    /// All leases end that can: after a restart of the metaserver, which knows of none. Answers the files with unsent writes, whose exclusive
-    /// leases this mount wants back.
-    pub(super) async fn drop_all(&self) -> Vec<InodeId> {
-        let mut known: HashSet<InodeId> = self.known.drop_all().into_iter().collect();
+    /// After a restart of the metaserver, which knows of no leases: keeps those on open files, and drops all others.
+    ///
+    /// What is kept is said before anything is dropped. Dropping pages waits for reads and writes of them, and those may wait for other mounts
+    /// to say this. So what they may be waiting for with pages in hand, open files, is not dropped either.
+    pub(super) async fn reclaim_leases(&self, incarnation: u64) -> Result<(), MetaError> {
+        // First: from here on answers of the earlier one grant nothing.
+        let mut known = self.doubt_all();
+        let kept: Vec<(InodeId, Lease)> = self.io.files().iter().filter_map(|io| kept(io, &mut known)).collect();
+        self.meta.reclaim_leases(incarnation, &kept).await?;
+        self.drop_each(known).await;
+        self.meta.dropped_the_rest(incarnation).await
+    }
+
+    /// All leases end.
+    pub(super) async fn drop_all(&self) {
+        let mut known = self.doubt_all();
         known.extend(self.io.files().iter().map(|io| io.inode()));
+        self.drop_each(known).await;
+    }
+
+    /// Nothing that is remembered here is believed any more. Answers what there were leases on.
+    fn doubt_all(&self) -> HashSet<InodeId> {
+        let known = self.known.drop_all().into_iter().collect();
         if self.kernel_names.take_all()
             && let Some(kernel) = self.kernel.get()
         {
             kernel.forget_names();
         }
-        let unsent = |inode: &InodeId| {
-            let io = self.io.find(*inode);
-            io.is_some_and(|io| io.access().lease() == Lease::Exclusive && io.is_dirty())
-        };
-        let (kept, dropped): (Vec<_>, Vec<_>) = known.into_iter().partition(unsent);
-        let drops = dropped.into_iter().map(|inode| self.drop_lease(inode));
+        known
+    }
+
+    async fn drop_each(&self, inodes: HashSet<InodeId>) {
+        let drops = inodes.into_iter().map(|inode| self.drop_lease(inode));
         futures::stream::iter(drops).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
         self.kernel_settled().await;
-        kept
     }
 
     /// The session is gone. What was written in it and not sent is lost: others may have written since. Then this mount works on.
@@ -262,7 +280,11 @@ impl Vfs {
         let mut known: HashSet<InodeId> = self.known.drop_all().into_iter().collect();
         // Attributes and names the kernel drops by itself: it was told for how long they are right.
         for io in self.io.files() {
-            known.remove(&io.inode());
+            let was_known = known.remove(&io.inode());
+            // There are no pages of it, and whoever is waiting to read some has none that could be dropped.
+            if !was_known && io.access().granted() == Lease::None && io.access().is_over() {
+                continue;
+            }
             self.known.contents.forget(io.inode());
             let _ending = self.endings.begin(io.inode());
             io.access().end_writes().await;
@@ -279,6 +301,16 @@ impl Vfs {
             kernel.settled().await;
         }
     }
+}
+
+/// The lease on an open file that this mount has, if it has one; takes it from those that are known.
+fn kept(io: &FileIo, known: &mut HashSet<InodeId>) -> Option<(InodeId, Lease)> {
+    let inode = io.inode();
+    let known = if known.remove(&inode) { Lease::Shared } else { Lease::None };
+    // What was written under a lease that could not be relied on any more is not sent yet, and nobody else was given the file.
+    let unsent = if io.is_dirty() { Lease::Exclusive } else { Lease::None };
+    let lease = io.access().granted().max(known).max(unsent);
+    (lease > Lease::None).then_some((inode, lease))
 }
 
 /// No more writes; what was written is sent and committed. What cannot be is lost, and those who wrote it are told.

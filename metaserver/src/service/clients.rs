@@ -113,14 +113,27 @@ impl MetaService for MetaFace {
         self,
         _: Context,
         session: SessionId,
-        exclusive: Vec<InodeId>,
+        incarnation: u64,
+        kept: Vec<(InodeId, Lease)>,
         last: bool,
     ) -> Result<(), FsError> {
-        if exclusive.len() > MAX_LEASES_PER_CALL {
+        if kept.len() > MAX_LEASES_PER_CALL {
             return Err(FsError::InvalidArgument);
         }
-        self.0.clients.heard(session)?;
-        self.0.clients.leases.reclaim(session, &exclusive, last);
+        let clients = &self.0.clients;
+        clients.heard(session)?;
+        if incarnation == clients.incarnation {
+            clients.leases.reclaim(session, &kept, last);
+        }
+        Ok(())
+    }
+
+    async fn dropped_the_rest(self, _: Context, session: SessionId, incarnation: u64) -> Result<(), FsError> {
+        let clients = &self.0.clients;
+        clients.heard(session)?;
+        if incarnation == clients.incarnation {
+            clients.leases.dropped_the_rest(session);
+        }
         Ok(())
     }
 

@@ -8,8 +8,10 @@
 //! session is granted a lease on it: answers are given, but may not be remembered. So a change has to wait for those leases only that
 //! were there when it began. Changes do not keep each other waiting.
 //!
-//! In memory only. After a restart the sessions from before say what they still want; until they all have, or are gone, any of
-//! them may have any lease.
+//! In memory only. After a restart the sessions from before say what they have kept of their leases on open files, at once, and when
+//! they have dropped all others, which may take as long as reads and writes that are under way. Until all have said the former, or are gone,
+//! there may be unsent writes to any file; until all have said the latter, any inode may be remembered by any of them. Reads wait for the
+//! former only: what a session has to drop may be waiting for a read.
 //!
 //! Delegations of directories ([`crate::namespace::delegation`]) stand above this: what is delegated to somebody else is refused
 //! before leases are looked at, and there are no leases of others on it.
@@ -49,8 +51,10 @@ struct Inner {
     /// When there are nearly as many, some are asked back. Until they come, there may be a quarter more; beyond that answers are given, but may
     /// not be remembered, and whoever wants to read waits.
     limit: usize,
-    /// Sessions from before a restart that have not said what they hold.
-    unclaimed: HashSet<SessionId>,
+    /// Sessions from before a restart that have not said what they have kept.
+    unnamed: HashSet<SessionId>,
+    /// Sessions from before a restart that may have more than that.
+    undropped: HashSet<SessionId>,
     next_ticket: u64,
 }
 
@@ -123,9 +127,10 @@ pub struct InTheWay {
 impl Leases {
     /// `stored`: sessions from before a restart. `limit`: leases over all sessions, at most.
     pub fn new(stored: impl IntoIterator<Item = SessionId>, limit: usize) -> Self {
-        let unclaimed: HashSet<_> = stored.into_iter().collect();
-        let held = unclaimed.iter().map(|&session| (session, HashSet::new())).collect();
-        let inner = Inner { inodes: HashMap::new(), held, count: 0, limit, unclaimed, next_ticket: 0 };
+        let unnamed: HashSet<_> = stored.into_iter().collect();
+        let undropped = unnamed.clone();
+        let held = unnamed.iter().map(|&session| (session, HashSet::new())).collect();
+        let inner = Inner { inodes: HashMap::new(), held, count: 0, limit, unnamed, undropped, next_ticket: 0 };
         Self { inner: Mutex::new(inner), ended: watch::Sender::new(()) }
     }
 
@@ -137,7 +142,8 @@ impl Leases {
     pub fn drop_session(&self, session: SessionId) {
         {
             let mut inner = self.inner.lock();
-            inner.unclaimed.remove(&session);
+            inner.unnamed.remove(&session);
+            inner.undropped.remove(&session);
             for inode in inner.held.remove(&session).unwrap_or_default() {
                 inner.count -= 1;
                 inner.with(inode, |state| state.holders.retain(|holder| holder.session != session));
@@ -158,7 +164,7 @@ impl Leases {
         if !RECALLS {
             return inner.grant(session, inode, false);
         }
-        if is_file && inner.is_unclaimed_but_by(session) {
+        if is_file && any_but(&inner.unnamed, session) {
             return Share::Unwritten;
         }
         let is_moving = |inner: &Inner, home: InodeId| {
@@ -206,7 +212,7 @@ impl Leases {
     /// Whether others than `session` have any lease at all.
     pub fn others_have_any(&self, session: SessionId) -> bool {
         let inner = self.inner.lock();
-        inner.count > inner.held.get(&session).map_or(0, HashSet::len) || inner.is_unclaimed_but_by(session)
+        inner.count > inner.held.get(&session).map_or(0, HashSet::len) || any_but(&inner.undropped, session)
     }
 
     /// `session` is about to change what is `touched`.
@@ -223,7 +229,7 @@ impl Leases {
     /// The holder of unsent writes to a file is to send them, for others to see.
     pub fn to_see(&self, session: SessionId, inode: InodeId) -> InTheWay {
         let mut inner = self.inner.lock();
-        let mut found = InTheWay { ask: Vec::new(), clear: !inner.is_unclaimed_but_by(session) };
+        let mut found = InTheWay { ask: Vec::new(), clear: !any_but(&inner.unnamed, session) };
         if let Some(state) = inner.inodes.get_mut(&inode) {
             for holder in state.holders.iter_mut().filter(|holder| holder.session != session && holder.is_exclusive) {
                 found.clear = false;
@@ -280,20 +286,34 @@ impl Leases {
         Event::Drop { inodes: asked }
     }
 
-    /// What a session says that it still wants, after a restart.
-    pub fn reclaim(&self, session: SessionId, exclusive: &[InodeId], last: bool) {
+    /// What a session has kept over a restart. Of one from which nothing is awaited that is not believed.
+    pub fn reclaim(&self, session: SessionId, kept: &[(InodeId, Lease)], last: bool) {
         {
             let mut inner = self.inner.lock();
-            for &inode in exclusive {
-                inner.grant(session, inode, true);
+            if !inner.unnamed.contains(&session) {
+                return;
+            }
+            for &(inode, lease) in kept.iter().filter(|(_, lease)| *lease > Lease::None) {
+                inner.keep(session, inode, lease == Lease::Exclusive);
             }
             if last {
-                inner.unclaimed.remove(&session);
+                inner.unnamed.remove(&session);
             }
         }
         if last {
             self.ended.send_replace(());
         }
+    }
+
+    /// A session that has said what it has kept has nothing else any more.
+    pub fn dropped_the_rest(&self, session: SessionId) {
+        {
+            let mut inner = self.inner.lock();
+            if inner.unnamed.contains(&session) || !inner.undropped.remove(&session) {
+                return;
+            }
+        }
+        self.ended.send_replace(());
     }
 
     /// Where there is not much room left: what whoever has most leases is to be asked to drop.
@@ -338,7 +358,7 @@ impl Announcement {
             return InTheWay { ask: Vec::new(), clear: true };
         }
         let mut inner = self.leases.inner.lock();
-        let mut found = InTheWay { ask: Vec::new(), clear: !inner.is_unclaimed_but_by(self.session) };
+        let mut found = InTheWay { ask: Vec::new(), clear: !any_but(&inner.undropped, self.session) };
         let mut drops: Vec<(SessionId, Vec<InodeId>)> = Vec::new();
         for inode in self.touched.inodes() {
             let Some(state) = inner.inodes.get_mut(&inode) else { continue };
@@ -399,10 +419,6 @@ impl Inner {
         }
     }
 
-    fn is_unclaimed_but_by(&self, session: SessionId) -> bool {
-        self.unclaimed.iter().any(|&unclaimed| unclaimed != session)
-    }
-
     fn holder(&self, session: SessionId, inode: InodeId) -> Option<Holder> {
         self.inodes.get(&inode)?.holders.iter().find(|holder| holder.session == session).copied()
     }
@@ -425,7 +441,19 @@ impl Inner {
             return Share::Granted;
         }
         let is_full = self.count >= self.limit + self.limit / 4 && !exclusive;
-        let Some(held) = self.held.get_mut(&session).filter(|_| !is_full) else { return Share::Refused };
+        if is_full { Share::Refused } else { self.enter(session, inode, exclusive) }
+    }
+
+    /// A lease that a session has, whether there is room for it or not.
+    fn keep(&mut self, session: SessionId, inode: InodeId, exclusive: bool) {
+        match self.holder_mut(session, inode) {
+            Some(holder) => holder.is_exclusive |= exclusive,
+            None => drop(self.enter(session, inode, exclusive)),
+        }
+    }
+
+    fn enter(&mut self, session: SessionId, inode: InodeId, exclusive: bool) -> Share {
+        let Some(held) = self.held.get_mut(&session) else { return Share::Refused };
         held.insert(inode);
         self.count += 1;
         let holder = Holder { session, is_exclusive: exclusive, asked: Asked::Nothing };
@@ -459,6 +487,10 @@ impl State {
     fn others(&self, session: SessionId) -> impl Iterator<Item = &Holder> {
         self.holders.iter().filter(move |holder| holder.session != session)
     }
+}
+
+fn any_but(sessions: &HashSet<SessionId>, session: SessionId) -> bool {
+    sessions.iter().any(|&one| one != session)
 }
 
 #[cfg(test)]

@@ -242,7 +242,18 @@ impl MetaService for Face {
         Ok(attr(inode))
     }
 
-    async fn reclaim_leases(self, _: Context, _: SessionId, _: Vec<InodeId>, _: bool) -> Result<(), FsError> {
+    async fn reclaim_leases(
+        self,
+        _: Context,
+        _: SessionId,
+        _: u64,
+        _: Vec<(InodeId, Lease)>,
+        _: bool,
+    ) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    async fn dropped_the_rest(self, _: Context, _: SessionId, _: u64) -> Result<(), FsError> {
         Ok(())
     }
 

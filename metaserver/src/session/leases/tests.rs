@@ -4,6 +4,7 @@ const S: SessionId = SessionId(1);
 const T: SessionId = SessionId(2);
 const DIR: InodeId = InodeId(5);
 const FILE: InodeId = InodeId(6);
+const OTHER: InodeId = InodeId(7);
 
 fn leases() -> Arc<Leases> {
     let leases = Arc::new(Leases::new([], 64));
@@ -105,13 +106,43 @@ fn sessions_from_before_a_restart_may_have_anything() {
     assert_eq!(leases.share(S, FILE, None, true), Share::Unwritten);
     assert_eq!(leases.share(S, DIR, None, false), Share::Granted, "nobody has directories exclusively");
     leases.reclaim(S, &[], true);
+    leases.dropped_the_rest(S);
     assert_eq!(change.in_the_way(), InTheWay { ask: vec![], clear: false });
-    leases.reclaim(T, &[FILE], false);
-    leases.reclaim(T, &[], true);
+    leases.reclaim(T, &[(FILE, Lease::Exclusive)], false);
+    leases.dropped_the_rest(T);
+    assert!(!leases.to_see(S, OTHER).clear, "it has more to say");
+    leases.reclaim(T, &[(DIR, Lease::None)], true);
+    leases.dropped_the_rest(T);
     assert_eq!(change.in_the_way().ask, [drop_of(T, FILE)]);
     leases.drop_session(T);
     assert!(change.in_the_way().clear);
     assert_eq!(leases.len(), 1);
+}
+
+#[test]
+fn what_was_kept_over_a_restart_can_be_read_before_the_rest_is_dropped() {
+    let leases = Arc::new(Leases::new([S, T], 64));
+    leases.reclaim(S, &[(FILE, Lease::Shared)], true);
+    assert_eq!(leases.share(S, FILE, None, true), Share::Unwritten, "the other one may have written to it");
+    leases.reclaim(T, &[(OTHER, Lease::Exclusive)], true);
+    assert_eq!(leases.share(S, FILE, None, true), Share::Granted);
+    assert_eq!(leases.share(S, OTHER, None, true), Share::Unwritten);
+    assert_eq!(leases.to_see(S, OTHER).ask, [(T, Event::Downgrade { inode: OTHER })]);
+    let change = leases.announce(T, Touched::only(DIR), Announced::Change);
+    assert!(!change.in_the_way().clear, "it may be remembered");
+    leases.dropped_the_rest(S);
+    assert!(change.in_the_way().clear);
+    leases.reclaim(S, &[(OTHER, Lease::Exclusive)], true);
+    assert_eq!(leases.of(S, OTHER), Lease::None, "it has said already what it has");
+}
+
+#[test]
+fn what_was_kept_over_a_restart_is_kept_in_a_full_table() {
+    let leases = Leases::new([S], 4);
+    let kept: Vec<_> = (100..110).map(|n| (InodeId(n), Lease::Shared)).collect();
+    leases.reclaim(S, &kept, true);
+    assert_eq!(leases.len(), 10);
+    assert_eq!(leases.share(S, FILE, None, true), Share::Refused);
 }
 
 #[test]
