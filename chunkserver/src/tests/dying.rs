@@ -1,6 +1,6 @@
 //! Real processes that die at the named points, and what their successors find.
 //!
-//! Each test runs this very program again, to be the process that dies: `cargo test -p cairn-chunkserver --features failpoints`.
+//! Each test runs this very program again, to be the process that dies: `cargo test -p cairn-chunkserver --features faults`.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;

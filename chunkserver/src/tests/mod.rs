@@ -2,7 +2,7 @@
 
 mod chain;
 mod copying;
-#[cfg(feature = "failpoints")]
+#[cfg(feature = "faults")]
 mod dying;
 mod handing_back;
 mod reconciling;
