@@ -127,12 +127,15 @@ impl TemporaryFile {
 
     /// One name takes the place of the other: dying on the way leaves the old copy or the new one, never a mixed one.
     fn replace(&self, stat: ChunkStat) -> Result<ChunkStat, ChunkError> {
-        let Shared { disk, layout, index, changes, damage, .. } = &*self.shared;
+        let Shared { disk, layout, index, changes, damage, novel, .. } = &*self.shared;
         let handle = self.id.handle;
         let moved = disk.rename(&self.path, &layout.chunk(handle));
         match &moved {
             Ok(()) => drop(index.put(index::Entry { stat, scanned: true })),
-            Err(_) => drop(index.remove(handle)),
+            Err(_) => {
+                novel.lost(handle);
+                index.remove(handle);
+            }
         }
         damage.forget(handle);
         changes.touch(handle);

@@ -33,7 +33,7 @@ impl ClusterService for Metaserver {
             Some(error) => Err(error),
             None => {
                 let sessions = LiveSessions { next: SessionId(1), live: Vec::new() };
-                Ok(Registered { cluster: CLUSTER, heartbeat_ms: 20, sessions })
+                Ok(Registered { cluster: CLUSTER, heartbeat_ms: 20, sessions, next_chunk: ChunkHandle(1) })
             }
         }
     }

@@ -65,7 +65,11 @@ impl ChunkFiles {
         let entry = shared.index.get(handle).ok_or(ChunkError::NotFound(handle))?;
         let fail = |error: &io::Error| disk_error("open a chunk", Some(handle), error);
         let directory = shared.make_dir(handle).map_err(|e| fail(&e))?;
-        let file = shared.disk.open(&shared.layout.chunk(handle), OpenMode::Existing).map_err(|e| fail(&e))?;
+        let file = match shared.disk.open(&shared.layout.chunk(handle), OpenMode::Existing) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(shared.lost(handle)),
+            Err(error) => return Err(fail(&error)),
+        };
         let file: Arc<dyn DiskFile> = file.into();
         // Missing data of a dirty chunk was never synced; that of a clean one reads as holes, which its sums contradict.
         let data = Part::new(file.clone(), DATA_OFFSET);
