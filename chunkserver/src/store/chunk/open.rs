@@ -75,7 +75,11 @@ impl ChunkFiles {
         let data = Part::new(file.clone(), DATA_OFFSET);
         let ReadHeader { slots, entries } = read_header(&*file, |_| true).map_err(|error| {
             tracing::error!(chunk = handle.0, %error, "a header cannot be read any more");
-            ChunkError::Disk(format!("{handle}: {error}"))
+            let damaged = shared.damage.note(handle, 0, &shared.changes);
+            match error {
+                ReadHeaderError::Io(error) => ChunkError::Disk(format!("{handle}: {error}")),
+                ReadHeaderError::Content(_) => damaged,
+            }
         })?;
         let mut header = slots.header;
         if header.state == ChunkState::Dirty {
@@ -88,6 +92,11 @@ impl ChunkFiles {
             doubts: Default::default(),
             stale: None,
         };
+        if header.state == ChunkState::Clean && known.table.allocated() != header.allocated {
+            // What is missing of a table reads as holes, and so does what is missing of a file: they would agree.
+            tracing::error!(chunk = handle.0, "the table of a clean chunk is not whole");
+            return Err(shared.damage.note(handle, 0, &shared.changes));
+        }
         let files = Self {
             shared: shared.clone(),
             file,
