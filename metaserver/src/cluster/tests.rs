@@ -213,6 +213,22 @@ async fn a_damaged_copy_is_made_anew_in_place() {
 }
 
 #[tokio::test]
+async fn a_copy_that_ends_too_early_is_made_anew() {
+    let world = World::new(2, 2).await;
+    let handle = world.chunk_on("f", &[server(1), server(2)], 4096).await;
+    let mut stat = world.peers.with(server(1), |fake| fake.copies[&handle]);
+    // Told before the last commit, and longer by now.
+    world.beat(server(1), vec![ChunkChange::Now(ChunkStat { length: 100, ..stat })]);
+    repair(&world).await;
+    assert_eq!(world.chunk(handle).version, ChunkVersion(1));
+    stat.length = 100;
+    world.hold(server(1), stat);
+    repair(&world).await;
+    assert_eq!(world.peers.with(server(1), |fake| fake.copies[&handle].length), 4096);
+    assert_eq!(versions(&world, handle, &[1, 2]), [Some(2), Some(2)]);
+}
+
+#[tokio::test]
 async fn a_complaint_without_ground_changes_nothing() {
     let world = World::new(2, 2).await;
     let handle = world.chunk_on("f", &[server(1), server(2)], 4096).await;

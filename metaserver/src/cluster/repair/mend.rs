@@ -67,6 +67,8 @@ pub async fn mend(cluster: &Cluster, job: &Job) -> Result<Mended, MendError> {
 /// Of the members that somebody complained of, those whose copies are bad indeed.
 async fn confirm(cluster: &Cluster, handle: ChunkHandle, complaints: &[Complaint]) -> Vec<ServerId> {
     let mut bad = Vec::new();
+    // Before the copies are looked at: what is committed by now each of them has had since.
+    let committed = cluster.chunk(handle).ok().flatten().map_or(0, |chunk| chunk.length);
     for complaint in complaints {
         let Some(endpoint) = cluster.registry.endpoint(complaint.server) else { continue };
         let is_bad = match complaint.what {
@@ -74,9 +76,16 @@ async fn confirm(cluster: &Cluster, handle: ChunkHandle, complaints: &[Complaint
                 let answer = cluster.peers.stat(&endpoint, handle).await;
                 answer.inspect(|stat| cluster.registry.learn(complaint.server, stat)).is_err_and(|e| e.is_not_found())
             }
+            BadCopy::Short => {
+                let answer = cluster.peers.stat(&endpoint, handle).await;
+                answer
+                    .inspect(|stat| cluster.registry.learn(complaint.server, stat))
+                    .is_ok_and(|stat| stat.length < committed)
+            }
             BadCopy::Damaged => match cluster.peers.verify(&endpoint, handle).await {
-                Ok(report) => !report.damaged.is_empty(),
-                Err(PeerError::Refused(ChunkError::DamagedOnDisk { .. })) => true,
+                Ok(report) => !report.damaged.is_empty() || report.stat.length < committed,
+                // What cannot be read is no copy.
+                Err(PeerError::Refused(ChunkError::DamagedOnDisk { .. } | ChunkError::Disk(_))) => true,
                 Err(error) => error.is_not_found(),
             },
         };
