@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::chunkserver::ChunkState;
-use cairn_proto::error::FsError;
+use cairn_proto::error::{ChunkError, FsError};
 use cairn_proto::ids::{ChunkHandle, InodeId, ServerId};
 use cairn_runtime::worker::{WorkError, WorkState, Worker};
 use thiserror::Error;
@@ -180,15 +180,28 @@ pub async fn make_identical(
     // A server that was restarted may have lost what was not synced: the others' bytes come first.
     let mut holders = holders.to_vec();
     holders.sort_by_key(|&server| cluster.registry.joined(server));
-    let mut replicas = holders.iter().map(|&server| cluster.registry.replica(server, now));
-    let Some(first) = replicas.next() else { return Ok(()) };
-    let peers: Vec<_> = replicas.collect();
-    let answer = cluster.peers.reconcile(&first.endpoint, id, peers).await;
-    let stat = answer.map_err(|cause| ReconcileError::Peer { handle: id.handle, server: first.server, cause })?;
-    for server in holders {
-        cluster.registry.learn(server, &stat);
+    let mut replicas: Vec<_> = holders.iter().map(|&server| cluster.registry.replica(server, now)).collect();
+    let mut outcome = Ok(());
+    for _ in 0..replicas.len() {
+        let answer = cluster.peers.reconcile(&replicas[0].endpoint, id, replicas[1..].to_vec()).await;
+        let server = replicas[0].server;
+        match answer {
+            Ok(stat) => {
+                holders.iter().for_each(|&server| cluster.registry.learn(server, &stat));
+                return Ok(());
+            }
+            Err(cause) => {
+                let is_rotten = matches!(cause, PeerError::Refused(ChunkError::DamagedOnDisk { .. }));
+                outcome = Err(ReconcileError::Peer { handle: id.handle, server, cause });
+                if !is_rotten {
+                    break;
+                }
+            }
+        }
+        // Its own bytes are rotten where the copies differ: another one's count.
+        replicas.rotate_left(1);
     }
-    Ok(())
+    outcome
 }
 
 impl Worker for ReconcileWorker {

@@ -5,6 +5,7 @@ use cairn_proto::ids::{ChunkHandle, ServerId};
 
 use super::Cluster;
 use super::copies::Copy;
+use super::repair::{BadCopy, Complaint};
 use super::state::Standing;
 use crate::namespace::chunk::Chunk;
 
@@ -13,6 +14,8 @@ use crate::namespace::chunk::Chunk;
 pub enum Verdict {
     /// Its server is a member.
     Member,
+    /// Its server is a member, and it ends before what was committed: what every member acknowledged it has lost.
+    Short,
     /// It may go: the chunk is gone, or has all its copies elsewhere.
     Garbage,
     /// It is of no use now, but stays: its chunk is below target, or is being worked on, or the copy knows more than the metadata.
@@ -39,7 +42,7 @@ pub fn judge(server: ServerId, copy: Copy, at: Circumstances<'_>) -> Verdict {
         return if at.given_out && !at.busy { Verdict::Garbage } else { Verdict::Leave };
     };
     if chunk.members.contains(&server) {
-        return Verdict::Member;
+        return if copy.length < chunk.length { Verdict::Short } else { Verdict::Member };
     }
     // A copy above its record: metadata that were set back. The data may be all there is.
     let is_newer = copy.version > chunk.version;
@@ -69,6 +72,10 @@ pub fn judge_reported(
     match verdict {
         Verdict::Garbage => cluster.orders.delete(server, handle, copy.version, cluster.now()),
         Verdict::Member => cluster.orders.forget(server, handle),
+        Verdict::Short => {
+            cluster.orders.forget(server, handle);
+            cluster.repairs.complain(handle, Complaint { server, what: BadCopy::Short }, cluster.now());
+        }
         Verdict::Leave => {}
     }
     if !at.given_out {
@@ -126,6 +133,7 @@ mod tests {
         let at = Circumstances { chunk: Some(&chunk), up: 0, given_out: false, busy: true };
         assert_eq!(judge(MEMBER, copy(1), at), Verdict::Member);
         assert_eq!(judge(MEMBER, copy(9), at), Verdict::Member);
+        assert_eq!(judge(MEMBER, Copy { length: 0, ..copy(3) }, at), Verdict::Short);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Complaint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadCopy {
     Missing,
+    /// It ends before what was committed.
+    Short,
     Damaged,
 }
 
