@@ -12,7 +12,9 @@ use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::cluster::ClusterServiceClient;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkIndex, InodeId, OpId, SessionId};
-use cairn_proto::meta::{Ahead, ClientInfo, Event, MetaServiceClient, Mutation, MutationReply, NamedMutation, NewNode};
+use cairn_proto::meta::{
+    Ahead, ClientInfo, Event, MetaServiceClient, Mutation, MutationReply, NamedMutation, NewNode, SessionGrant,
+};
 use cairn_proto::name::Name;
 use cairn_proto::transport::{ConnectOptions, Endpoint, PeerKind, Reconnecting, Service};
 use tarpc::context::{self, Context};
@@ -88,10 +90,12 @@ impl Client {
 
     pub async fn open_session(&self, resume: Option<SessionId>, open: Vec<InodeId>) -> Result<SessionId, FsError> {
         let info = ClientInfo { host: "h".into(), mountpoint: "/mnt".into(), pid: 1, version: "0".into() };
-        let session = self.meta.open_session(ctx(), info, resume, open).await.unwrap()?.session;
+        let SessionGrant { session, incarnation, .. } =
+            self.meta.open_session(ctx(), info, resume, open).await.unwrap()?;
         if resume.is_some() {
-            // It wants no leases back.
-            self.meta.reclaim_leases(ctx(), session, vec![], true).await.unwrap()?;
+            // It has kept no leases.
+            self.meta.reclaim_leases(ctx(), session, incarnation, vec![], true).await.unwrap()?;
+            self.meta.dropped_the_rest(ctx(), session, incarnation).await.unwrap()?;
         }
         Ok(session)
     }

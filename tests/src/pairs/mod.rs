@@ -47,17 +47,17 @@ pub fn everywhere(scenario: Scenario) -> Result<()> {
     let mounts = [cluster.mount()?, cluster.mount()?];
     let roots = mounts.each_ref().map(|mount| mount.path());
     scenario(&Views::make(&[roots[0]; 2], "one")?, few()).context("on one mount")?;
-    in_lanes(&roots, "two", scenario).context("on two mounts")?;
+    in_lanes(&roots, "two", scenario, rounds()).context("on two mounts")?;
     mounts.into_iter().try_for_each(|mount| mount.unmount())
 }
 
-/// All [`rounds`] of a scenario, by several threads with a directory each.
-pub fn in_lanes(roots: &[&Path], name: &str, scenario: Scenario) -> Result<()> {
+/// So many rounds of a scenario, by several threads with a directory each.
+pub fn in_lanes(roots: &[&Path], name: &str, scenario: Scenario, rounds: u64) -> Result<()> {
     std::thread::scope(|scope| {
         let start = |lane| {
             scope.spawn(move || {
                 let name = format!("{name}{lane}");
-                scenario(&Views::make(roots, &name)?, rounds().div_ceil(LANES)).context(name)
+                scenario(&Views::make(roots, &name)?, rounds.div_ceil(LANES)).context(name)
             })
         };
         let lanes: Vec<_> = (0..LANES).map(start).collect();
