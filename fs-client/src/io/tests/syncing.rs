@@ -171,6 +171,7 @@ async fn overwriting_and_syncing_is_one_write_and_one_commit_of_the_time() {
     let blocks = bench.fake.attr(FILE).allocated;
     for n in 0..3 {
         let before = bench.fake.counts(|c| (c.writes, c.syncs, c.commits));
+        bench.file.looked_at();
         bench.write(4096, &[n; 4096]).await;
         bench.file.sync().await.unwrap();
         let after = bench.fake.counts(|c| (c.writes, c.syncs, c.commits));
@@ -194,6 +195,7 @@ async fn whoever_saw_the_time_before_the_bytes_sees_a_later_one_with_them() {
     let first = bench.fake.attr(FILE).mtime;
     let held = Arc::new(tokio::sync::Semaphore::new(0));
     bench.fake.faults.lock().hold_writes = Some(held.clone());
+    bench.file.looked_at();
     bench.write(0, &[2; 4096]).await;
     let syncing = tokio::spawn({
         let file = bench.file.clone();
@@ -212,6 +214,24 @@ async fn whoever_saw_the_time_before_the_bytes_sees_a_later_one_with_them() {
     syncing.await.unwrap().unwrap();
     assert!(bench.fake.attr(FILE).mtime > announced);
     assert!(!bench.file.is_dirty());
+}
+
+#[tokio::test]
+async fn writes_within_a_tick_are_committed_once_unless_somebody_looks() {
+    let bench = Bench::new(quiet());
+    let at = |ms: u32| Timestamp { secs: 1_000, nanos: ms * 1_000_000 };
+    let write = async |ms: u32| {
+        bench.file.write(0, Bytes::from(vec![1; 4096]), at(ms), false).await.unwrap();
+        bench.file.sync().await.unwrap();
+        assert!(!bench.file.is_dirty());
+        (bench.fake.counts(|c| c.commits), bench.fake.attr(FILE).mtime)
+    };
+    let (first, mtime) = write(1).await;
+    assert_eq!(mtime, at(1));
+    assert_eq!(write(3).await, (first, at(1)));
+    assert_eq!(write(6).await, (first + 1, at(6)));
+    bench.file.looked_at();
+    assert_eq!(write(7).await, (first + 2, at(7)));
 }
 
 #[tokio::test]
@@ -242,6 +262,7 @@ async fn fdatasync_leaves_the_time_for_later() {
     bench.file.sync_data().await.unwrap();
     assert_eq!(bench.fake.attr(FILE).size, 8192, "the size is needed to find the bytes");
     let commits = bench.fake.counts(|c| c.commits);
+    bench.file.looked_at();
     bench.write(0, &[2; 8192]).await;
     bench.file.sync_data().await.unwrap();
     assert_eq!(bench.fake.counts(|c| c.commits), commits, "the time is not");
