@@ -9,6 +9,7 @@ pub mod failpoint;
 pub mod heartbeat;
 mod load;
 pub mod replication;
+pub mod scrub;
 pub mod server;
 pub mod service;
 pub mod store;

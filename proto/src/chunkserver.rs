@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::chunk::{BlockSum, ChunkId, Replica};
 use crate::error::ChunkError;
 use crate::ids::{BootId, ChunkHandle, ChunkVersion, ServerId, SessionId};
+use crate::scrub::ScrubOrder;
 use crate::transport::{Endpoint, Payload};
 
 /// Handles in one [`ChunkService::delete`] call at most.
@@ -124,6 +125,8 @@ pub struct ChunkStat {
 pub struct BlockTable {
     pub stat: ChunkStat,
     pub sums: Vec<BlockSum>,
+    /// Blocks that were found not to match their sums, ascending; nobody has looked at all of them for this.
+    pub damaged: Vec<u32>,
 }
 
 /// What reading a whole copy and comparing it with its table found.
@@ -179,6 +182,9 @@ pub trait ChunkService {
 
     /// From the metaserver: these sessions, at most [`MAX_FENCED`], are given up. Nothing of them is done any more when this returns.
     async fn fence_sessions(sessions: Vec<SessionId>) -> Result<(), ChunkError>;
+
+    /// From the metaserver: a pass of the scrub begins now, whatever pass is under way.
+    async fn scrub(order: ScrubOrder) -> Result<(), ChunkError>;
 }
 
 #[cfg(test)]
@@ -198,5 +204,7 @@ mod tests {
         let requests = vec![ChainRequest { chunk, writer: SessionId(5), rest: Vec::new() }];
         assert_eq!(bytes(&ChunkServiceRequest::HandBackMany { requests }), [16, 1, 7, 2, 9, 1, 5, 0]);
         assert_eq!(bytes(&ChunkServiceRequest::FenceSessions { sessions: vec![SessionId(5)] }), [17, 1, 5]);
+        let order = ScrubOrder { bytes_per_s: Some(9) };
+        assert_eq!(bytes(&ChunkServiceRequest::Scrub { order }), [18, 1, 9]);
     }
 }

@@ -13,6 +13,8 @@ use crate::namespace::chunk::Chunk;
 pub enum Verdict {
     /// Its server is a member.
     Member,
+    /// The same, and the copy is of an older version: its server has not heard of the last change of members, or was given old files.
+    MemberBehind,
     /// It may go: the chunk is gone, or has all its copies elsewhere.
     Garbage,
     /// It is of no use now, but stays: its chunk is below target, or is being worked on, or the copy knows more than the metadata.
@@ -39,7 +41,7 @@ pub fn judge(server: ServerId, copy: Copy, at: Circumstances<'_>) -> Verdict {
         return if at.given_out && !at.busy { Verdict::Garbage } else { Verdict::Leave };
     };
     if chunk.members.contains(&server) {
-        return Verdict::Member;
+        return if copy.version < chunk.version { Verdict::MemberBehind } else { Verdict::Member };
     }
     // A copy above its record: metadata that were set back. The data may be all there is.
     let is_newer = copy.version > chunk.version;
@@ -49,13 +51,8 @@ pub fn judge(server: ServerId, copy: Copy, at: Circumstances<'_>) -> Verdict {
     Verdict::Garbage
 }
 
-/// Judges one reported copy, and orders it deleted where it is garbage.
-pub fn judge_reported(
-    cluster: &Cluster,
-    server: ServerId,
-    handle: ChunkHandle,
-    copy: Copy,
-) -> Result<Verdict, FsError> {
+/// Judges one reported copy.
+pub fn look_at(cluster: &Cluster, server: ServerId, handle: ChunkHandle, copy: Copy) -> Result<Verdict, FsError> {
     // The order matters: a repair that starts after the first look shows in the record of the second only by its end.
     let busy = cluster.busy.contains(handle);
     let chunk = cluster.chunk(handle)?;
@@ -65,13 +62,23 @@ pub fn judge_reported(
         given_out: cluster.state.has_given_out(handle),
         busy: busy || cluster.busy.contains(handle),
     };
-    let verdict = judge(server, copy, at);
+    Ok(judge(server, copy, at))
+}
+
+/// Judges one reported copy, and orders it deleted where it is garbage.
+pub fn judge_reported(
+    cluster: &Cluster,
+    server: ServerId,
+    handle: ChunkHandle,
+    copy: Copy,
+) -> Result<Verdict, FsError> {
+    let verdict = look_at(cluster, server, handle, copy)?;
     match verdict {
         Verdict::Garbage => cluster.orders.delete(server, handle, copy.version, cluster.now()),
-        Verdict::Member => cluster.orders.forget(server, handle),
+        Verdict::Member | Verdict::MemberBehind => cluster.orders.forget(server, handle),
         Verdict::Leave => {}
     }
-    if !at.given_out {
+    if !cluster.state.has_given_out(handle) {
         tracing::warn!(%handle, server = %cluster.registry.name(server), "a copy of a chunk that was never given out: left alone");
     }
     Ok(verdict)
@@ -124,7 +131,8 @@ mod tests {
     fn a_member_is_a_member_whatever_else() {
         let chunk = chunk(3, 1);
         let at = Circumstances { chunk: Some(&chunk), up: 0, given_out: false, busy: true };
-        assert_eq!(judge(MEMBER, copy(1), at), Verdict::Member);
+        assert_eq!(judge(MEMBER, copy(1), at), Verdict::MemberBehind);
+        assert_eq!(judge(MEMBER, copy(3), at), Verdict::Member);
         assert_eq!(judge(MEMBER, copy(9), at), Verdict::Member);
     }
 

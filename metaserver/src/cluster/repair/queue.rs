@@ -42,6 +42,10 @@ pub struct Complaint {
 pub enum BadCopy {
     Missing,
     Damaged,
+    /// It has fewer bytes than these, which are known to be written.
+    Short(u32),
+    /// It differs from a copy of a newer version.
+    Stale,
 }
 
 /// A chunk to look at.
@@ -131,6 +135,11 @@ impl RepairQueue {
     /// Returns when something was added, or more is left.
     pub async fn filled(&self) {
         self.filled.notified().await;
+    }
+
+    /// Whether a chunk waits.
+    pub fn contains(&self, handle: ChunkHandle) -> bool {
+        self.inner.lock().jobs.contains_key(&handle)
     }
 
     /// Chunks that wait.
