@@ -21,7 +21,7 @@ test: ## Install what the tests need and run all of them
 	cargo test -p cairn-tests -- --test-threads=1
 
 unit: ## The tests that need no mount
-	cargo test --workspace --exclude cairn-tests
+	cargo test --workspace --exclude cairn-tests --features cairn-cli/faults
 
 system: ## The tests on real mounts with real daemons
 	@tests/setup/install.sh test
@@ -31,6 +31,7 @@ system: ## The tests on real mounts with real daemons
 verify: ## Format, lints (only reads)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features cairn-cli/faults -- -D warnings
 
 fix: ## Format, and apply what clippy can
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged

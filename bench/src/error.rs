@@ -31,6 +31,8 @@ pub enum BenchError {
     WrongCount { path: PathBuf, expected: u64, found: u64 },
     #[error("there is no workload {name}; `cairn-bench list` shows all")]
     UnknownWorkload { name: String },
+    #[error("nothing is mounted at {path} any more")]
+    NotMounted { path: PathBuf },
     #[error("worker {index} stopped before it was done")]
     WorkerDied { index: usize },
     #[error("cannot write the results: {0}")]

@@ -6,6 +6,7 @@
 use std::env::current_exe;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
@@ -103,6 +104,7 @@ impl Run {
     }
 
     fn measure_workloads(&mut self, target: &mut dyn Target, kind: TargetKind, round: u32) {
+        let was_mounted = is_mounted(target);
         if let Err(error) = warm_up(target) {
             return self.note(kind, round, "warm-up", &error);
         }
@@ -115,7 +117,13 @@ impl Run {
             }
             let _watchdog = self.watch(kind, workload.name());
             let start = Instant::now();
-            match self.measure(workload.as_ref(), target, &mut fixtures) {
+            let measured = if is_mounted(target) == was_mounted {
+                self.measure(workload.as_ref(), target, &mut fixtures)
+            } else {
+                // This would measure the directory below.
+                Err(BenchError::NotMounted { path: target.root().to_owned() })
+            };
+            match measured {
                 Ok(figures) => figures.into_iter().for_each(|figure| self.results.record(kind, figure)),
                 Err(error) => self.note(kind, round, workload.name(), &error),
             }
@@ -150,6 +158,12 @@ impl Run {
         eprintln!("round {round}: {stage} on {} failed: {error}", target.name());
         self.results.failures.push(Failure { target, round, stage, error: error.to_string() });
     }
+}
+
+/// Whether the root is another file system than the directory that it is in. (Of `local` it is not.)
+fn is_mounted(target: &dyn Target) -> bool {
+    let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
+    device(target.root()) != target.root().parent().and_then(device)
 }
 
 /// Writes a little, so that what a fresh cluster does once (MooseFS takes about a second for its first chunk) is not

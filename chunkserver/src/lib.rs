@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod failpoint;
+mod ground;
 pub mod heartbeat;
 mod load;
 pub mod replication;

@@ -18,13 +18,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ChunkserverConfig, ConfigProblem, Settings};
+use crate::ground;
 use crate::heartbeat::{Myself, OrderQueue, Reporter, Sources, Standing, Unwelcome, carry_out};
 use crate::load::Load;
 use crate::replication::Replication;
 use crate::scrub::{Scrub, ScrubWorker};
 use crate::service::Service;
 use crate::store::data_dir::{DataDir, DataDirError};
-use crate::store::disk::OsDisk;
 use crate::store::{LoadError, Store, StoreLimits};
 use crate::writers::Writers;
 
@@ -48,6 +48,8 @@ pub enum RunError {
     Health { address: SocketAddr, source: io::Error },
     #[error("cannot learn which boot of the kernel this is")]
     Boot(#[source] io::Error),
+    #[error("cannot use the disk of the data directory")]
+    Disk(#[source] io::Error),
     #[error(transparent)]
     Unwelcome(#[from] Unwelcome),
     #[error("opening the store was interrupted")]
@@ -79,7 +81,7 @@ pub struct Chunkserver {
 impl Chunkserver {
     pub async fn start(config: ChunkserverConfig) -> Result<Self, RunError> {
         let settings = config.check()?;
-        let boot = BootId(cairn_runtime::bootid::BootId::current().map_err(RunError::Boot)?.0);
+        let boot = ground::boot().map_err(RunError::Boot)?;
         let (data_dir, store) = open_store(&settings).await?;
         let listener = Listener::bind(&settings.listen).await;
         let listener = listener.map_err(|source| RunError::Listen { endpoint: settings.listen.clone(), source })?;
@@ -195,7 +197,8 @@ async fn open_store(settings: &Settings) -> Result<(Arc<DataDir>, Store), RunErr
         let data_dir = DataDir::open(&root)?;
         let limits = StoreLimits { open_chunks: affordable(limits.open_chunks), ..limits };
         let (layout, server, cluster) = (data_dir.layout().clone(), data_dir.server(), data_dir.cluster());
-        let (store, report) = Store::open(Arc::new(OsDisk), layout, server, cluster, limits)?;
+        let (store, report) =
+            Store::open(ground::disk(&root).map_err(RunError::Disk)?, layout, server, cluster, limits)?;
         tracing::info!(?report, "read the chunks");
         Ok((Arc::new(data_dir), store))
     });

@@ -188,6 +188,11 @@ impl ChunkService for Service {
         self.to_the_end(during(writing, hand_backs)).await
     }
 
+    async fn create(self, _: Context, chunk: ChunkId) -> Result<ChunkStat, ChunkError> {
+        let store = self.store.clone();
+        self.to_the_end(async move { store.create(chunk).await }).await
+    }
+
     async fn fence_sessions(self, _: Context, sessions: Vec<SessionId>) -> Result<(), ChunkError> {
         validate::fenced(&sessions)?;
         self.writers.fence(&sessions).await;

@@ -16,6 +16,7 @@ pub mod cache;
 pub mod client;
 pub mod config;
 pub mod delegation;
+mod failpoint;
 pub mod fuse;
 pub mod io;
 pub mod meta;

@@ -98,6 +98,11 @@ impl State {
         ChunkHandle(self.ids.handle.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// All chunks from here on are still to be given out.
+    pub fn coming_handle(&self) -> ChunkHandle {
+        ChunkHandle(self.ids.handle.load(Ordering::Relaxed))
+    }
+
     /// All sessions from here on are still to come.
     pub fn coming_session(&self) -> SessionId {
         SessionId(self.ids.session.load(Ordering::Relaxed))
@@ -109,7 +114,7 @@ impl State {
 
     /// Whether `handle` was given out by this cluster's metadata, as far as this metaserver knows.
     pub fn has_given_out(&self, handle: ChunkHandle) -> bool {
-        handle.0 < self.ids.handle.load(Ordering::Relaxed)
+        handle < self.coming_handle()
     }
 
     pub fn log(&self) -> &dyn Log {

@@ -172,6 +172,16 @@ impl Peers for FakePeers {
         })
     }
 
+    async fn create(&self, at: &Endpoint, chunk: ChunkId) -> Result<ChunkStat, PeerError> {
+        self.at(at, |_, server| {
+            if server.full {
+                return Err(ChunkError::NoSpace);
+            }
+            let new = ChunkStat { id: chunk, state: ChunkState::Dirty, length: 0, allocated: 0 };
+            Ok(*server.copies.entry(chunk.handle).or_insert(new))
+        })
+    }
+
     async fn scrub(&self, at: &Endpoint, _: ScrubOrder) -> Result<(), PeerError> {
         self.at(at, |_, _| Ok(()))
     }

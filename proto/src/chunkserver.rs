@@ -140,8 +140,11 @@ pub struct VerifyReport {
 
 #[tarpc::service]
 pub trait ChunkService {
-    /// Creates the chunk where it does not exist. A newer version than the copy's raises the copy's, durably, before the data;
-    /// an older one is `VersionFenced`.
+    /// A newer version than the copy's raises the copy's, durably, before the data; an older one is `VersionFenced`.
+    ///
+    /// Creates the chunk where it does not exist and never did: where it was given out after the server had registered
+    /// ([`crate::cluster::Registered::next_chunk`]). Otherwise `NotFound`: the server may have had it and lost it, and a copy that begins
+    /// with this write would pass for one that holds everything before it. The metaserver knows: [`Self::create`].
     async fn write(request: WriteRequest) -> Result<ChainAck, ChunkError>;
     /// Like a write of zeros, but leaves a hole.
     async fn zero(request: ZeroRequest) -> Result<ChainAck, ChunkError>;
@@ -183,6 +186,10 @@ pub trait ChunkService {
     /// From the metaserver: these sessions, at most [`MAX_FENCED`], are given up. Nothing of them is done any more when this returns.
     async fn fence_sessions(sessions: Vec<SessionId>) -> Result<(), ChunkError>;
 
+    /// From the metaserver: nobody holds this chunk, and nothing was committed of it. Makes an empty, dirty copy; one that there is, is
+    /// raised to `chunk.version`.
+    async fn create(chunk: ChunkId) -> Result<ChunkStat, ChunkError>;
+
     /// From the metaserver: a pass of the scrub begins now, whatever pass is under way.
     async fn scrub(order: ScrubOrder) -> Result<(), ChunkError>;
 }
@@ -204,7 +211,8 @@ mod tests {
         let requests = vec![ChainRequest { chunk, writer: SessionId(5), rest: Vec::new() }];
         assert_eq!(bytes(&ChunkServiceRequest::HandBackMany { requests }), [16, 1, 7, 2, 9, 1, 5, 0]);
         assert_eq!(bytes(&ChunkServiceRequest::FenceSessions { sessions: vec![SessionId(5)] }), [17, 1, 5]);
+        assert_eq!(bytes(&ChunkServiceRequest::Create { chunk }), [18, 7, 2, 9, 1]);
         let order = ScrubOrder { bytes_per_s: Some(9) };
-        assert_eq!(bytes(&ChunkServiceRequest::Scrub { order }), [18, 1, 9]);
+        assert_eq!(bytes(&ChunkServiceRequest::Scrub { order }), [19, 1, 9]);
     }
 }

@@ -47,6 +47,8 @@ pub struct Registered {
     /// Milliseconds between heartbeats.
     pub heartbeat_ms: u64,
     pub sessions: LiveSessions,
+    /// All chunks from here on are given out after this registration.
+    pub next_chunk: ChunkHandle,
 }
 
 /// Which sessions of clients there are.

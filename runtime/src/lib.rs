@@ -6,6 +6,7 @@ pub mod bootid;
 pub mod clock;
 pub mod config;
 pub mod crashsafe;
+pub mod faults;
 pub mod health;
 pub mod logging;
 pub mod shutdown;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::run;
 
@@ -21,20 +21,17 @@ pub fn sibling(name: &str) -> PathBuf {
     path
 }
 
-/// A `cairn` whose metaserver grants leases and never recalls them: `$CAIRN_NO_RECALL_BIN`, or built here, which takes minutes at the
-/// first time.
-pub fn cairn_without_recall() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("CAIRN_NO_RECALL_BIN") {
+/// A `cairn` that can be asked for faults (`runtime/src/faults.rs`): `$CAIRN_FAULTY_BIN`, or built here, which takes some minutes.
+pub fn cairn_faulty() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("CAIRN_FAULTY_BIN") {
         return Ok(path.into());
     }
-    let test = std::env::current_exe()?;
-    // In a folder of its own: all other tests take the `cairn` of the usual one.
-    let target = test.ancestors().nth(3).context("tests run from target/<profile>/deps")?.join("no-recall");
+    let name = "cairn-faulty";
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "-p", "cairn-cli", "--features", "no-recall", "--target-dir"]).arg(&target);
+    build.args(["build", "--quiet", "-p", "cairn-cli", "--features", "faults", "--bin", name]);
     run::check(build.current_dir(env!("CARGO_MANIFEST_DIR")))?;
-    Ok(target.join("debug/cairn"))
+    Ok(sibling(name))
 }
 
 /// A tool that `tests/setup/install.sh` built (`pjdfstest`, `fsx`).

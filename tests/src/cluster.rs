@@ -14,6 +14,13 @@ use crate::network::{self, Host, Network};
 use crate::small_disk::SmallDisk;
 use crate::{binaries, run};
 
+/// A build of `cairn` that can be asked for faults, and what it is asked for.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    pub binary: PathBuf,
+    pub env: Vec<(&'static str, String)>,
+}
+
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -31,8 +38,10 @@ pub struct Options {
     pub chunk_disk: Option<u64>,
     /// The metaserver's disk is a tmpfs of this many bytes.
     pub meta_disk: Option<u64>,
-    /// Another build of `cairn`, for the metaserver alone.
-    pub meta_binary: Option<PathBuf>,
+    /// For the metaserver alone.
+    pub meta_faults: Option<Faults>,
+    /// For each start of each chunkserver.
+    pub chunk_faults: Option<Faults>,
     /// The cluster has a network of its own: see [`Network`].
     pub network: bool,
 }
@@ -48,9 +57,25 @@ impl Default for Options {
             labels: Vec::new(),
             chunk_disk: None,
             meta_disk: None,
-            meta_binary: None,
+            meta_faults: None,
+            chunk_faults: None,
             network: false,
         }
+    }
+}
+
+impl Options {
+    /// A dead server is given up after seconds, so that tests see repair.
+    pub fn quick_detection() -> Self {
+        let args = [
+            "heartbeat_ms=300",
+            "suspect_after_ms=1500",
+            "dead_after_ms=4000",
+            "reconcile_after_s=2",
+            "census_interval_s=1",
+        ];
+        let meta_args = args.iter().flat_map(|a| ["--set".to_owned(), (*a).to_owned()]).collect();
+        Self { meta_args, ..Self::default() }
     }
 }
 
@@ -132,7 +157,7 @@ impl Cluster {
     }
 
     pub fn start_meta(&mut self) -> Result<()> {
-        let mut command = self.command(&self.options.meta_binary.clone().unwrap_or_else(binaries::cairn));
+        let mut command = self.faulty(self.options.meta_faults.as_ref());
         command.args(["metaserver", "--listen", &self.meta_endpoint, "--health", "127.0.0.1:0", "--data"]);
         command.arg(self.meta_dir()).args(["--copies", &self.options.copies.to_string()]);
         // Tests wait until it is gone.
@@ -144,8 +169,13 @@ impl Cluster {
     }
 
     pub fn start_chunkserver(&mut self, i: usize) -> Result<()> {
+        self.start_chunkserver_with(i, self.options.chunk_faults.clone().as_ref())
+    }
+
+    /// As [`Self::start_chunkserver`], with faults of its own.
+    pub fn start_chunkserver_with(&mut self, i: usize, faults: Option<&Faults>) -> Result<()> {
         let name = format!("chunk{i}");
-        let mut command = self.command(&binaries::cairn());
+        let mut command = self.faulty(faults);
         command.args(["chunkserver", "--listen", &self.any_port(), "--meta", &self.meta_endpoint, "--name", &name]);
         command.args(["--health", "127.0.0.1:0", "--data"]).arg(self.chunkserver_dir(i));
         let host = if self.options.same_host { "one" } else { &name };
@@ -179,6 +209,15 @@ impl Cluster {
         self.chunkservers[i].take().with_context(|| format!("chunkserver {i} is not running"))?.kill()
     }
 
+    /// Whether a chunkserver has ended by itself.
+    pub fn chunkserver_has_ended(&mut self, i: usize) -> bool {
+        let ended = self.chunkservers[i].as_mut().is_none_or(|daemon| !daemon.is_running());
+        if ended {
+            self.chunkservers[i] = None;
+        }
+        ended
+    }
+
     pub fn stop_chunkserver(&mut self, i: usize) -> Result<()> {
         let daemon = self.chunkservers[i].take().with_context(|| format!("chunkserver {i} is not running"))?;
         let status = daemon.stop()?;
@@ -204,6 +243,11 @@ impl Cluster {
 
     pub fn mount_with(&self, options: &str) -> Result<Mount> {
         self.start_mount(self.command(&binaries::cairn()), options)
+    }
+
+    /// Mounts by a client that can be asked for faults.
+    pub fn mount_faulty(&self, faults: &Faults) -> Result<Mount> {
+        self.start_mount(self.faulty(Some(faults)), "")
     }
 
     /// Mounts on another host of the cluster's network.
@@ -256,6 +300,17 @@ impl Cluster {
         let by_the_clock = |name: &str| ["MetaService.keep_alive", "MetaService.events"].contains(&name);
         asked.retain(|name, calls| *calls > 0 && name.starts_with("MetaService.") && !by_the_clock(name));
         Ok((asked, done))
+    }
+
+    fn faulty(&self, faults: Option<&Faults>) -> Command {
+        match faults {
+            None => self.command(&binaries::cairn()),
+            Some(Faults { binary, env }) => {
+                let mut command = self.command(binary);
+                command.envs(env.iter().map(|(name, value)| (name, value)));
+                command
+            }
+        }
     }
 
     /// `binary`, on the servers' host.

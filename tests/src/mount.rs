@@ -1,6 +1,7 @@
 //! A mounted file system with the client process behind it.
 
 use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -82,6 +83,15 @@ impl Mount {
         let mut daemon = self.daemon.take().context("mounted once")?;
         daemon.signal(signal)?;
         daemon.wait(limit)
+    }
+
+    /// Waits until the client has died by itself, and takes the dead mount away.
+    pub fn dies(mut self, limit: Duration) -> Result<()> {
+        let status = self.daemon.as_mut().context("mounted once")?.wait(limit)?;
+        self.daemon = None;
+        run::check(Command::new("umount").arg("-l").arg(&self.path))?;
+        ensure!(status.signal() == Some(Signal::SIGKILL as i32), "the client ended with {status}");
+        Ok(())
     }
 
     /// Kills the client with -9 and leaves the dead mount behind.

@@ -1,11 +1,11 @@
 //! Two mounts on two machines behave as two processes on one: what a call has done is what the other mounts see when it has returned.
 //!
 //! Each scenario runs in a local directory first, then with one mount as both sides, to show that it asks for what one machine does;
-//! then on two mounts, ten thousand times (`CAIRN_PAIR_ROUNDS`), with no sleep anywhere; and all of them on three mounts.
+//! then on two mounts, ten thousand times (`CAIRN_PAIR_ROUNDS`), with no sleep anywhere; and as often on three mounts.
 
 use anyhow::{Context, Result};
 use cairn_tests::cluster::Cluster;
-use cairn_tests::pairs::{Scenario, Views, attributes, bytes, everywhere, names, rounds};
+use cairn_tests::pairs::{Scenario, attributes, bytes, everywhere, in_lanes, names};
 
 #[test]
 fn create_and_lookup() -> Result<()> {
@@ -87,7 +87,7 @@ fn all_of_it_on_three_mounts() -> Result<()> {
     let mounts = [cluster.mount()?, cluster.mount()?, cluster.mount()?];
     let roots = mounts.each_ref().map(|mount| mount.path());
     for (name, scenario) in scenarios {
-        scenario(&Views::make(&roots, name)?, rounds() / 10).with_context(|| format!("{name}, on three mounts"))?;
+        in_lanes(&roots, name, scenario).context("on three mounts")?;
     }
     mounts.into_iter().try_for_each(|mount| mount.unmount())?;
     cluster.assert_fsck_clean()

@@ -18,24 +18,9 @@ use rand::{Rng, SeedableRng};
 
 const SETTLE: Duration = Duration::from_secs(120);
 
-/// Options under which a dead server is given up after seconds, so that the tests see repair.
-fn quick_detection() -> Options {
-    let args = [
-        "heartbeat_ms=300",
-        "suspect_after_ms=1500",
-        "dead_after_ms=4000",
-        "reconcile_after_s=2",
-        "census_interval_s=1",
-    ];
-    Options {
-        meta_args: args.iter().flat_map(|a| ["--set".to_owned(), (*a).to_owned()]).collect(),
-        ..Options::default()
-    }
-}
-
 #[test]
 fn a_writer_does_not_notice_that_a_chunkserver_dies() -> Result<()> {
-    let mut cluster = Cluster::with(quick_detection())?;
+    let mut cluster = Cluster::with(Options::quick_detection())?;
     let mount = cluster.mount()?;
     let path = mount.join("big");
     let len = 160 << 20;
@@ -66,7 +51,7 @@ fn a_writer_does_not_notice_that_a_chunkserver_dies() -> Result<()> {
 
 #[test]
 fn a_reader_does_not_notice_that_a_chunkserver_dies() -> Result<()> {
-    let mut cluster = Cluster::with(quick_detection())?;
+    let mut cluster = Cluster::with(Options::quick_detection())?;
     let mount = cluster.mount()?;
     let want = pattern::bytes(8, 200 << 20);
     std::fs::write(mount.join("big"), &want)?;
@@ -125,7 +110,7 @@ fn a_flipped_bit_is_read_around_logged_and_counted() -> Result<()> {
 fn twenty_times_all_killed_loses_nothing_that_was_synced() -> Result<()> {
     let seed = pattern::seed("twenty_kills");
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut cluster = Cluster::with(quick_detection())?;
+    let mut cluster = Cluster::with(Options::quick_detection())?;
     let mount = cluster.mount()?;
     let writers = (0..3)
         .map(|n| Writer::start(&mount.join(&format!("w{n}")), seed.wrapping_add(n), Names::AsReturned))
@@ -157,7 +142,7 @@ fn twenty_times_all_killed_loses_nothing_that_was_synced() -> Result<()> {
 #[test]
 fn the_client_killed_too_keeps_what_was_synced() -> Result<()> {
     let seed = pattern::seed("client_killed");
-    let mut cluster = Cluster::with(quick_detection())?;
+    let mut cluster = Cluster::with(Options::quick_detection())?;
     let mount = cluster.mount()?;
     let writer = Writer::start(&mount.join("w"), seed, Names::Synced)?;
     thread::sleep(Duration::from_secs(4));

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use cairn_tests::cluster::{Cluster, Options};
+use cairn_tests::cluster::{Cluster, Faults, Options};
 use cairn_tests::linear::faults::{Fault, Site, Trial, prepare};
 use cairn_tests::linear::history::{Summary, Violation};
 use cairn_tests::linear::load::Load;
@@ -215,8 +215,9 @@ fn a_metaserver_that_pauses_or_restarts_shows_nothing_wrong() -> Result<()> {
 #[test]
 fn without_recall_a_violation_is_found() -> Result<()> {
     let seed = pattern::seed("no_recall");
-    let meta_binary = Some(binaries::cairn_without_recall()?);
-    let cluster = Cluster::with(Options { meta_binary, ..Options::default() })?;
+    let meta_faults =
+        Some(Faults { binary: binaries::cairn_faulty()?, env: vec![("CAIRN_FAULTS", "no-recall".into())] });
+    let cluster = Cluster::with(Options { meta_faults, ..Options::default() })?;
     let mounts = [cluster.mount()?, cluster.mount()?];
     let roots = mounts.each_ref().map(|m| m.path());
     for n in 0..5 {

@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cairn_tests::cluster::{Cluster, Options};
+use cairn_tests::run;
 
 #[test]
 fn one_sees_what_the_other_did() {
@@ -146,6 +147,37 @@ fn what_is_leased_is_asked_for_once() {
     for i in 0..3 {
         cluster.start_chunkserver(i).unwrap();
     }
+    one.unmount().unwrap();
+    two.unmount().unwrap();
+}
+
+#[test]
+fn what_is_open_is_remembered_over_a_restart_of_the_metaserver() {
+    const SIZE: usize = 1 << 20;
+    let mut cluster = Cluster::start().unwrap();
+    let (one, two) = (cluster.mount().unwrap(), cluster.mount().unwrap());
+    let writer = File::options().read(true).write(true).create(true).truncate(true).open(one.join("f")).unwrap();
+    writer.write_all_at(&[1; SIZE], 0).unwrap();
+    writer.sync_all().unwrap();
+    let reader = File::open(two.join("f")).unwrap();
+    let read = |byte: u8| {
+        let mut bytes = vec![0; SIZE];
+        reader.read_exact_at(&mut bytes, 0).is_ok() && bytes == vec![byte; SIZE]
+    };
+    assert!(read(1));
+    settle(&cluster);
+    cluster.kill_meta().unwrap();
+    cluster.start_meta().unwrap();
+    run::wait_until("both mounts have said what they have", Duration::from_secs(30), || {
+        Ok(cluster.requests()?.get("MetaService.dropped_the_rest") == Some(&2))
+    })
+    .unwrap();
+    cluster.wait_healthy().unwrap();
+    let (asked, same) = cluster.requests_during(|| Ok(read(1))).unwrap();
+    assert!(same && asked.is_empty(), "{asked:?}");
+    writer.write_all_at(&[2; SIZE], 0).unwrap();
+    assert!(read(2), "what was kept is taken back as ever");
+    drop((writer, reader));
     one.unmount().unwrap();
     two.unmount().unwrap();
 }

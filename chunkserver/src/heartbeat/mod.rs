@@ -185,7 +185,7 @@ impl Reporter {
     fn join(&self, registered: &Registered) -> Result<(), Unwelcome> {
         let joined = self.sources.data_dir.join(registered.cluster);
         joined.map_err(|source| Unwelcome::DataDir { metaserver: self.metaserver.clone(), source })?;
-        self.sources.store.join(registered.cluster);
+        self.sources.store.join(registered.cluster, registered.next_chunk);
         self.sources.writers.registered(registered.sessions.clone());
         Ok(())
     }

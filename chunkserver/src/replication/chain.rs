@@ -13,7 +13,7 @@ use tarpc::context::Context;
 
 use super::Replication;
 use super::peers::{Client, call, one_hop_less, unreachable};
-use crate::failpoint::{BEFORE_FORWARD, crash_point};
+use crate::failpoint::{BEFORE_ANSWER, BEFORE_FORWARD, crash_point};
 use crate::store::{Piece, blocks_of};
 
 impl Replication {
@@ -36,7 +36,9 @@ impl Replication {
         // In this order: what others wait for goes first.
         let (behind, here) = tokio::join!(pass_on, write);
         here?;
-        self.acknowledge(chunk, behind?)
+        let behind = behind?;
+        crash_point(BEFORE_ANSWER);
+        self.acknowledge(chunk, behind)
     }
 
     /// Makes a hole here and in all of `request.rest`.

@@ -61,10 +61,23 @@ impl Store {
 
     /// Does `work` on a chunk that is ready for writes of `id.version`: created, raised and made dirty before it as need be,
     /// durably. All of it takes one trip to a blocking thread.
+    ///
+    /// `NotFound` where the chunk may have been here and been lost: see [`super::novel`].
     pub(super) async fn writing<T: Send + 'static>(
         &self,
         live: &Arc<LiveChunk>,
         id: ChunkId,
+        work: impl FnOnce(&ChunkFiles) -> Result<T, ChunkError> + Send + 'static,
+    ) -> Result<T, ChunkError> {
+        self.writing_or_creating(live, id, move |shared| shared.novel.contains(id.handle), work).await
+    }
+
+    /// The same; `may_create` says whether the chunk is made where it is missing.
+    pub(super) async fn writing_or_creating<T: Send + 'static>(
+        &self,
+        live: &Arc<LiveChunk>,
+        id: ChunkId,
+        may_create: impl FnOnce(&Shared) -> bool + Send + 'static,
         work: impl FnOnce(&ChunkFiles) -> Result<T, ChunkError> + Send + 'static,
     ) -> Result<T, ChunkError> {
         let gate = live.gate.clone().read_owned().await;
@@ -83,7 +96,8 @@ impl Store {
         blocking(move || {
             let files = match shared.index.get(id.handle) {
                 Some(_) => opened(&shared, &live)?,
-                None => install(&live, ChunkFiles::create(&shared, id)?),
+                None if may_create(&shared) => install(&live, ChunkFiles::create(&shared, id)?),
+                None => return Err(ChunkError::NotFound(id.handle)),
             };
             if !takes_writes(&files, id)? {
                 files.admit_writers(id.version)?;

@@ -10,7 +10,7 @@ use cairn_proto::error::ChunkError;
 use parking_lot::Mutex;
 
 use super::Store;
-use super::access::blocking;
+use super::access::{blocking, check_not_fenced};
 use super::disk::{DiskFile, OpenMode, Part, write_all_at};
 use super::header::{DATA_OFFSET, Entry, Header, encode_entries, encode_slot, entry_offset};
 use super::index;
@@ -62,13 +62,17 @@ impl Incoming {
         self.file.table.lock().trimmed()
     }
 
-    /// Makes the copy durable and puts it in the place of whatever copy there is.
+    /// Makes the copy durable and puts it in the place of the copy that there is. One of a newer version stays: whoever ordered this copy
+    /// has given it up meanwhile, and others have written since.
     pub async fn install(self, store: &Store, length: u32) -> Result<ChunkStat, ChunkError> {
         let range = store.lock_all(self.file.id.handle).await;
         let live = range.live.clone();
         let gate = live.gate.clone().write_owned().await;
         blocking(move || {
             let (_range, _gate) = (range, gate);
+            if let Some(there) = self.file.shared.index.stat(self.file.id.handle) {
+                check_not_fenced(self.file.id, there.id.version)?;
+            }
             let stat = self.file.finish(length)?;
             // Whoever has the old files open goes on reading them; nobody writes to them any more.
             live.set_files(None);
@@ -127,12 +131,15 @@ impl TemporaryFile {
 
     /// One name takes the place of the other: dying on the way leaves the old copy or the new one, never a mixed one.
     fn replace(&self, stat: ChunkStat) -> Result<ChunkStat, ChunkError> {
-        let Shared { disk, layout, index, changes, damage, .. } = &*self.shared;
+        let Shared { disk, layout, index, changes, damage, novel, .. } = &*self.shared;
         let handle = self.id.handle;
         let moved = disk.rename(&self.path, &layout.chunk(handle));
         match &moved {
             Ok(()) => drop(index.put(index::Entry { stat, scanned: true })),
-            Err(_) => drop(index.remove(handle)),
+            Err(_) => {
+                novel.lost(handle);
+                index.remove(handle);
+            }
         }
         damage.forget(handle);
         changes.touch(handle);

@@ -17,7 +17,7 @@ use super::table::blocks_of;
 const INLINE_READ_BYTES: u32 = 64 << 10;
 
 impl Store {
-    /// Writes a piece into blocks that `range` holds, creating the chunk where there is none.
+    /// Writes a piece into blocks that `range` holds, creating the chunk where there never was one.
     pub async fn write(&self, range: &LockedRange, id: ChunkId, piece: Piece) -> Result<(), ChunkError> {
         self.writing(&range.live, id, move |files| files.write(&piece)).await
     }
@@ -39,7 +39,7 @@ impl Store {
         Ok(())
     }
 
-    /// Makes a hole in blocks that `range` holds, creating the chunk where there is none.
+    /// Makes a hole in blocks that `range` holds, creating the chunk where there never was one.
     pub async fn zero(&self, range: &LockedRange, id: ChunkId, offset: u32, len: u32) -> Result<(), ChunkError> {
         self.writing(&range.live, id, move |files| files.zero(offset, len)).await
     }

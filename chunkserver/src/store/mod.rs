@@ -22,6 +22,7 @@ mod layout;
 mod live;
 mod load;
 mod names;
+mod novel;
 mod range_lock;
 pub(crate) mod seal;
 mod shared;
@@ -90,9 +91,11 @@ impl Store {
         Ok((store, report))
     }
 
-    /// Chunks made from now on belong to `cluster`. Until then there are none to be made.
-    pub fn join(&self, cluster: ClusterId) {
+    /// Chunks made from now on belong to `cluster`. Until then there are none to be made. All chunks from `next` on are given out after
+    /// this; only the first call's counts.
+    pub fn join(&self, cluster: ClusterId, next: ChunkHandle) {
         let _ = self.shared.cluster.set(cluster);
+        self.shared.novel.begin(next);
     }
 
     /// What changes from now on.

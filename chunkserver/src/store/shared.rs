@@ -17,6 +17,7 @@ use super::disk::{Disk, is_full};
 use super::index::{Entry, Index};
 use super::layout::Layout;
 use super::names::Directory;
+use super::novel::Novel;
 use super::space::SpaceGauge;
 
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Shared {
     pub changes: Changes,
     pub damage: DamageLog,
     pub space: SpaceGauge,
+    /// Chunks that writes may create.
+    pub novel: Novel,
     /// Directories that are known to exist, so that they are made once.
     dirs: Mutex<HashMap<PathBuf, Arc<Directory>>>,
     /// Copies that were begun to be fetched.
@@ -44,6 +47,7 @@ impl Shared {
             changes: Changes::default(),
             damage,
             space,
+            novel: Novel::default(),
             dirs: Mutex::default(),
             copies: AtomicU64::new(0),
         }
@@ -54,6 +58,17 @@ impl Shared {
         if self.index.put(Entry { stat, scanned }) {
             self.changes.touch(stat.id.handle);
         }
+    }
+
+    /// A chunk that was here is gone, and nobody asked for that. What is known of it goes, and the metaservers are told.
+    pub fn lost(&self, handle: ChunkHandle) -> ChunkError {
+        // First: or else a write in between could make it anew.
+        self.novel.lost(handle);
+        self.index.remove(handle);
+        self.damage.forget(handle);
+        self.changes.touch(handle);
+        tracing::error!(chunk = handle.0, "the file of a chunk is gone");
+        ChunkError::NotFound(handle)
     }
 
     /// The directory of a chunk's files, made where it is missing.

@@ -67,6 +67,12 @@ impl Store {
         .await
     }
 
+    /// Makes an empty copy of a chunk that nobody holds, as the metaserver knows. One that there is, is raised to the version.
+    pub async fn create(&self, id: ChunkId) -> Result<ChunkStat, ChunkError> {
+        let range = self.lock_all(id.handle).await;
+        self.writing_or_creating(&range.live, id, |_| true, |files| Ok(files.stat())).await
+    }
+
     /// Replaces whole blocks of a copy of exactly this version, whatever they held.
     pub async fn patch(&self, id: ChunkId, piece: Piece, length: u32) -> Result<(), ChunkError> {
         let range = self.lock_all(id.handle).await;

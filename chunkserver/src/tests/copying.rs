@@ -27,6 +27,20 @@ async fn a_copy_is_verified_sparse_and_clean() {
     assert_eq!(&b.contents(id).await[10 * MIB..], &data[..]);
 }
 
+/// Nobody waits for it any more, and its target was written to under a later version.
+#[tokio::test]
+async fn a_copy_that_comes_late_does_not_replace_a_newer_one() {
+    let [a, b] = nodes().await;
+    let id = chunk(1);
+    a.client.write(soon(), write_request(id, 0, b"then", &[&b])).await.unwrap().unwrap();
+    let late = b.store.receive(at_version(id, 2)).await.unwrap();
+    b.client.fence(soon(), id.handle, ChunkVersion(3)).await.unwrap().unwrap();
+    b.client.write(soon(), write_request(at_version(id, 3), 0, b"now", &[])).await.unwrap().unwrap();
+    let fenced = ChunkError::VersionFenced { handle: id.handle, asked: ChunkVersion(2), have: ChunkVersion(3) };
+    assert_eq!(late.install(&b.store, 0).await, Err(fenced));
+    assert_eq!(b.contents(id).await, b"nown");
+}
+
 #[tokio::test]
 async fn damage_is_not_copied() {
     let [a, b] = nodes().await;

@@ -1,6 +1,6 @@
 //! Real processes that die at the named points, and what their successors find.
 //!
-//! Each test runs this very program again, to be the process that dies: `cargo test -p cairn-chunkserver --features failpoints`.
+//! Each test runs this very program again, to be the process that dies: `cargo test -p cairn-chunkserver --features faults`.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -17,7 +17,9 @@ const POINT: &str = "CAIRN_CRASH_POINT";
 fn open(dir: &Path) -> Store {
     let limits = StoreLimits { reserve_bytes: 0, open_chunks: NonZeroUsize::MIN };
     let server = ServerId(Uuid::from_u128(1));
-    Store::open(Arc::new(OsDisk), Layout::new(dir), server, Some(CLUSTER), limits).unwrap().0
+    let (store, _) = Store::open(Arc::new(OsDisk), Layout::new(dir), server, Some(CLUSTER), limits).unwrap();
+    store.join(CLUSTER, ChunkHandle(0));
+    store
 }
 
 fn before() -> Vec<u8> {

@@ -2,9 +2,10 @@
 
 mod chain;
 mod copying;
-#[cfg(feature = "failpoints")]
+#[cfg(feature = "faults")]
 mod dying;
 mod handing_back;
+mod losing;
 mod reconciling;
 mod reporting;
 mod speed;
@@ -58,14 +59,16 @@ struct Node {
 
 impl Node {
     async fn start(n: u128) -> Self {
-        Self::on(tempfile::tempdir().unwrap(), n).await
+        Self::on(tempfile::tempdir().unwrap(), n, ChunkHandle(0)).await
     }
 
-    async fn on(dir: tempfile::TempDir, n: u128) -> Self {
+    /// `given_out`: chunks from here on are given out after it registers.
+    async fn on(dir: tempfile::TempDir, n: u128, given_out: ChunkHandle) -> Self {
         let server = ServerId(Uuid::from_u128(n));
         let limits = StoreLimits { reserve_bytes: 0, open_chunks: NonZeroUsize::new(64).unwrap() };
         let layout = Layout::new(dir.path());
         let (store, _) = Store::open(Arc::new(OsDisk), layout, server, Some(CLUSTER), limits).unwrap();
+        store.join(CLUSTER, given_out);
         let shutdown = Shutdown::new();
         let replication = Replication::new(store.clone(), MemberAck { server, boot: BootId(n) });
         let service = Service::new(
@@ -86,12 +89,18 @@ impl Node {
         Self { dir, server, store, replica, client, shutdown, _stops: stops }
     }
 
-    /// Stops it, and starts another one on its data.
+    /// Stops it, and starts another one on its data. All chunks of these tests were given out before.
     async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// The same, after something was done to its directory.
+    async fn restart_after(self, change: impl FnOnce(&Layout)) -> Self {
         self.shutdown.finish(Duration::from_secs(10)).await.unwrap();
         let Self { dir, server, client, store, .. } = self;
         drop((client, store));
-        Self::on(dir, server.0.as_u128()).await
+        change(&Layout::new(dir.path()));
+        Self::on(dir, server.0.as_u128(), ChunkHandle(1000)).await
     }
 
     /// Flips a bit of the byte at `offset` of a chunk.

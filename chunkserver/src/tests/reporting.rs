@@ -33,7 +33,7 @@ impl ClusterService for Metaserver {
             Some(error) => Err(error),
             None => {
                 let sessions = LiveSessions { next: SessionId(1), live: Vec::new() };
-                Ok(Registered { cluster: CLUSTER, heartbeat_ms: 20, sessions })
+                Ok(Registered { cluster: CLUSTER, heartbeat_ms: 20, sessions, next_chunk: ChunkHandle(1) })
             }
         }
     }
@@ -199,7 +199,7 @@ async fn without_a_metaserver_it_waits_and_says_so() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let error = client(&at).write(soon(), write_request(chunk(1), 0, b"bytes", &[])).await.unwrap().unwrap_err();
-    assert!(matches!(error, ChunkError::Malformed(_)), "there is no cluster to write for: {error}");
+    assert_eq!(error, ChunkError::NotFound(ChunkHandle(1)), "nobody has said which chunks are new here");
     shutdown.trigger();
     running.await.unwrap().unwrap();
 }

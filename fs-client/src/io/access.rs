@@ -186,7 +186,11 @@ mod tests {
         assert!(early.is_err() && access.begin_write().is_none());
         drop(writing);
         access.end_writes().await;
-        assert_eq!((access.lease(), access.granted()), (Lease::Shared, Lease::Exclusive), "what was written is not sent");
+        assert_eq!(
+            (access.lease(), access.granted()),
+            (Lease::Shared, Lease::Exclusive),
+            "what was written is not sent"
+        );
         access.downgraded();
         assert_eq!(access.granted(), Lease::Shared);
         let reads = access.reads();

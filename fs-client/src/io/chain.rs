@@ -16,6 +16,7 @@ use super::error::{CallError, IoError, MetaError};
 use super::locations::Locations;
 use super::shared::Shared;
 use super::verdict::{Repeat, Verdict, judge};
+use crate::failpoint::{BEFORE_PIECE, BEFORE_REPLACE, crash_point};
 
 /// Repetitions that a member is given before it counts as failed, where its failure may be a passing one.
 const PATIENT_REPETITIONS: u32 = 3;
@@ -82,6 +83,7 @@ impl Chains {
                     sync,
                     data: Payload(data.clone()),
                 };
+                crash_point(BEFORE_PIECE);
                 let answer = self.shared.transport.write(&location.replicas[0].endpoint, request).await;
                 judge_ack(location, answer)
             };
@@ -250,6 +252,7 @@ impl Chains {
             return Err(IoError::NoSpace { inode: self.inode, index: operation.index });
         }
         self.shared.replicas.failed(server);
+        crash_point(BEFORE_REPLACE);
         tracing::warn!(%server, chunk = %location.id.handle, inode = %self.inode, %error,
             "a chunkserver failed: going on without it");
         let error = unwritable(&error);

@@ -162,10 +162,14 @@ impl Changes {
         self.since = self.since.or(later.since);
     }
 
+    /// There is nothing in it but this `mtime`, of a file of at least `size`.
+    pub(super) fn is_nothing_but_time(&self, mtime: Timestamp, size: u64) -> bool {
+        self.extents.is_empty() && self.size <= size && !self.kill_suid_sgid && self.mtime == Some(mtime)
+    }
+
     /// `mtime` and `size` are committed, and nothing is on its way any more.
     pub(super) fn committed(&mut self, mtime: Timestamp, size: u64) {
-        let only_times = self.extents.is_empty() && self.size <= size && !self.kill_suid_sgid;
-        if only_times && self.mtime == Some(mtime) {
+        if self.is_nothing_but_time(mtime, size) {
             *self = Self::default();
         }
     }

@@ -7,6 +7,7 @@ use cairn_proto::time::Timestamp;
 use super::changes::{Changes, Reach};
 use super::error::{IoError, MetaError};
 use super::file::{FileIo, KnownAttr};
+use crate::failpoint::{AFTER_COMMIT, crash_point};
 
 impl FileIo {
     /// Commits what is acknowledged. Whoever comes while a commit is under way finds his own part done by the next one.
@@ -75,6 +76,7 @@ impl FileIo {
             self.call(batch, 0, group).await?;
         }
         let attr = self.call(batch, batch.size(), last).await?;
+        crash_point(AFTER_COMMIT);
         // In this order: whoever finds nothing to correct any more finds the new attributes.
         (self.shared.observer)(attr.clone());
         self.committed(&attr);
@@ -99,6 +101,9 @@ impl FileIo {
         if let Some(batch) = batch {
             state.confirmed.add(batch.extents());
             state.forget_times(batch.mtime());
+            if batch.mtime() == Some(attr.mtime) {
+                state.stamp.committed(attr.mtime);
+            }
         }
         state.size = state.least_size();
     }

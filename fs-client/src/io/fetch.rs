@@ -119,12 +119,15 @@ impl FileIo {
         };
         let mut tried = Vec::new();
         let mut later = false;
+        let mut cut_off: Vec<Bytes> = Vec::new();
         for replica in self.shared.replicas.order(location, range.start) {
             let answer = self.shared.transport.read(&replica.endpoint, request).await;
             let error = match answer.and_then(|reply| verify(location, &request, reply)) {
                 Ok(data) => {
                     self.shared.replicas.answered(replica.server);
-                    return Round::Data(data);
+                    let Err(error) = check_whole(location, &request, &data) else { return Round::Data(data) };
+                    cut_off.push(data);
+                    error
                 }
                 Err(error) => error,
             };
@@ -134,7 +137,12 @@ impl FileIo {
             later |= self.complain(location, replica, &error);
             tried.push((replica.server, error.to_string()));
         }
-        Round::Failed { tried, later }
+        // Where all say so it is no fault of one of them: what was never synced is gone with the power of all.
+        let longest = cut_off.iter().max_by_key(|data| data.len());
+        match longest {
+            Some(data) if cut_off.len() == location.replicas.len() => Round::Data(data.clone()),
+            _ => Round::Failed { tried, later },
+        }
     }
 
     /// Logs and reports what is wrong with a replica. Answers whether it may be right later.
@@ -181,6 +189,16 @@ fn verify(location: &ChunkLocation, request: &ReadRequest, reply: ReadReply) -> 
             Err(CallError::Chunk(ChunkError::DamagedOnDisk { handle: location.id.handle, block }))
         }
     }
+}
+
+/// What was written is there, on every member: a copy that ends before it has lost it, and it must not be taken for a hole.
+fn check_whole(location: &ChunkLocation, request: &ReadRequest, data: &Bytes) -> Result<(), CallError> {
+    let end = request.offset + data.len() as u32;
+    if end >= location.length.min(request.offset + request.len) {
+        return Ok(());
+    }
+    let block = end / BLOCK_SIZE as u32;
+    Err(CallError::Chunk(ChunkError::DamagedOnDisk { handle: location.id.handle, block }))
 }
 
 /// `data` at `start`, and zeros behind it up to `end`.

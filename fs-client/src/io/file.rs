@@ -46,6 +46,7 @@ use super::pieces::Pieces;
 use super::read_ahead::Streams;
 use super::runs::Parts;
 use super::shared::Shared;
+use super::stamp::Stamp;
 use super::sync::SyncedUntil;
 
 /// Group-execute: setgid without it is not a privilege but mandatory locking, and stays.
@@ -76,6 +77,7 @@ pub(super) struct FileState {
     /// Bytes, as programs of this mount see them.
     pub(super) size: u64,
     pub(super) known: KnownAttr,
+    pub(super) stamp: Stamp,
     pub(super) pieces: Pieces,
     pub(super) acks: Acks,
     pub(super) changes: Changes,
@@ -123,6 +125,7 @@ impl FileIo {
         let state = FileState {
             size: attr.size,
             known: KnownAttr::of(attr),
+            stamp: Stamp::default(),
             pieces: Pieces::default(),
             acks: Acks::new(shared.retained.clone()),
             changes: Changes::default(),
@@ -180,7 +183,8 @@ impl FileIo {
 
     /// Corrects the metaserver's attributes by what was written here since.
     pub fn overlay(&self, attr: &mut Attr) {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.stamp.seen();
         if !state.is_dirty() {
             return;
         }
@@ -218,6 +222,11 @@ impl FileIo {
         &self.access
     }
 
+    /// Others are about to look at the file.
+    pub fn looked_at(&self) {
+        self.state.lock().stamp.seen();
+    }
+
     /// Nothing that the chunkservers hold is remembered any more: others are about to change it.
     pub fn forget_cached(&self) {
         self.invalidate(&mut self.state.lock(), 0);
@@ -242,6 +251,7 @@ impl FileIo {
     /// commit of earlier writes must not undo it.
     pub fn times_set(&self, attr: &Attr) {
         let mut state = self.state.lock();
+        state.stamp.seen();
         state.changes.set_mtime(attr.mtime);
         if let Some(committing) = &mut state.committing {
             committing.set_mtime(attr.mtime);
@@ -261,6 +271,7 @@ impl FileIo {
 
     fn take_over(&self, state: &mut FileState, attr: &Attr) {
         state.known = KnownAttr::of(attr);
+        state.stamp.seen();
         state.size = state.least_size();
         state.acks.forget_retained();
         self.invalidate(state, 0);
@@ -353,6 +364,11 @@ impl FileState {
         {
             self.changes.committed(mtime, self.known.size);
         }
+    }
+
+    /// The metaserver has the time of the last write, and is to be told nothing else.
+    pub(super) fn times_are_known(&self) -> bool {
+        self.changes.is_nothing_but_time(self.known.mtime, self.known.size) && self.committing.is_none()
     }
 
     fn mtime(&self) -> Option<Timestamp> {

@@ -44,6 +44,7 @@ mod reshape;
 mod runs;
 mod seek;
 mod shared;
+mod stamp;
 mod sync;
 mod verdict;
 mod view;

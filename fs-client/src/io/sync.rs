@@ -12,6 +12,7 @@ use super::error::IoError;
 use super::file::{FileIo, FileState};
 use super::pieces::WriteSeq;
 use super::runs::Parts;
+use crate::failpoint::{AFTER_SYNC, BEFORE_HAND_BACK, crash_point};
 
 /// Chunks of one file that are synced at a time.
 const CHUNKS_AT_A_TIME: usize = 16;
@@ -105,6 +106,7 @@ impl FileIo {
             }
         }
         let synced = self.settle(Settle::Sync, metadata).await?;
+        crash_point(AFTER_SYNC);
         self.state.lock().synced_until.reached(metadata, synced);
         self.error_since(errors)
     }
@@ -163,6 +165,7 @@ impl FileIo {
             return self.drain().await;
         }
         let commits = metadata == Metadata::All;
+        // Nothing happens where nothing was announced.
         let commit = async { if commits { self.commit(Reach::LastAcknowledged).await } else { Ok(()) } };
         let (target, committed) = tokio::join!(self.drain(), commit);
         committed.and(target)
@@ -177,7 +180,8 @@ impl FileIo {
             return false;
         }
         let Some(flight) = state.pieces.take_off_alone() else { return false };
-        let announces = metadata == Metadata::All;
+        // In the tick of the last one the metaserver has its time already.
+        let announces = metadata == Metadata::All && !state.times_are_known();
         if announces {
             state.changes.announce(flight.start + flight.data.len() as u64);
         }
@@ -222,7 +226,10 @@ impl FileIo {
     ) -> Result<Option<IoError>, IoError> {
         let done = match how {
             Settle::Sync => self.chains.sync(index, handle).await,
-            Settle::HandBack => self.chains.hand_back(index, handle).await,
+            Settle::HandBack => {
+                crash_point(BEFORE_HAND_BACK);
+                self.chains.hand_back(index, handle).await
+            }
         };
         let lost = |server| IoError::LostUnsynced { inode: self.inode, index, handle, server };
         match self.take_in(to_sync, index, done)? {

@@ -17,6 +17,7 @@ use super::error::IoError;
 use super::file::{FileIo, FileState};
 use super::pieces::{Flight, Pieces, WriteSeq};
 use super::sync::SyncAlong;
+use crate::failpoint::{AFTER_PIECE, crash_point};
 
 /// How much earlier than the bytes their time may be seen: a tick of the clock that local file systems take their times from, in
 /// which two writes have the same one.
@@ -76,6 +77,7 @@ impl FileIo {
             state.pieces.write(offset, data);
             reservation.settle(before, state.pieces.charged());
             state.size = state.size.max(end);
+            let mtime = state.stamp.of_write(mtime, state.known.mtime);
             state.changes.wrote(mtime, kill);
             let now = Instant::now();
             state.activity.last_write = now;
@@ -172,7 +174,10 @@ impl FileIo {
             let is_fenced = state.fenced.remove(&start);
             if !state.activity.discarded && !is_fenced {
                 match outcome {
-                    Ok(done) => self.acknowledged(&mut state, &flight, &done, sync),
+                    Ok(done) => {
+                        crash_point(AFTER_PIECE);
+                        self.acknowledged(&mut state, &flight, &done, sync);
+                    }
                     Err(error) => self.failed(&mut state, &flight, error),
                 }
             }

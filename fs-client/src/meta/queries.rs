@@ -3,7 +3,9 @@
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId};
-use cairn_proto::meta::{BadReplica, DirPage, Found, FsStat, Granted, Lease, MAX_LEASES_PER_CALL, OpenMode, Opened, ReadDir};
+use cairn_proto::meta::{
+    BadReplica, DirPage, Found, FsStat, Granted, Lease, MAX_LEASES_PER_CALL, OpenMode, Opened, ReadDir,
+};
 use cairn_proto::name::Name;
 
 use super::client::MetaClient;

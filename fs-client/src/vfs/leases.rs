@@ -316,6 +316,7 @@ fn kept(io: &FileIo, known: &mut HashSet<InodeId>) -> Option<(InodeId, Lease)> {
 /// No more writes; what was written is sent and committed. What cannot be is lost, and those who wrote it are told.
 async fn send_written(io: &FileIo) {
     io.access().end_writes().await;
+    io.looked_at();
     if io.is_dirty()
         && let Err(error) = io.flush().await
     {

@@ -80,6 +80,27 @@ pub fn holders(fenced: &Fenced, length: u32) -> Vec<ServerId> {
     with_copy
 }
 
+/// Raises `members` to the version of `id`, as [`fence`] does, and answers those that hold the chunk's data then.
+///
+/// Where nobody has a copy of it and none was committed, it was never written. Then each is given an empty copy: so it is fenced like any
+/// other, and a server that was restarted since the chunk was given out takes its first write.
+pub async fn hold(cluster: &Cluster, id: ChunkId, length: u32, members: &[ServerId]) -> Vec<ServerId> {
+    let fenced = fence(cluster, id.handle, id.version, members).await;
+    let holding = holders(&fenced, length);
+    if fenced.iter().any(|(_, answer)| answer.is_ok()) {
+        return holding;
+    }
+    let made = join_all(holding.into_iter().map(|server| async move {
+        let endpoint = cluster.registry.endpoint(server)?;
+        let answer = cluster.peers.create(&endpoint, id).await;
+        let stat =
+            answer.inspect_err(|error| tracing::info!(%server, %error, "an empty copy could not be made")).ok()?;
+        cluster.registry.learn(server, &stat);
+        Some(server)
+    }));
+    made.await.into_iter().flatten().collect()
+}
+
 /// The chunk's name at `version`.
 pub fn id_at(handle: ChunkHandle, version: ChunkVersion, chunk: &Chunk) -> ChunkId {
     ChunkId { handle, version, inode: chunk.inode, index: chunk.index }

@@ -65,6 +65,7 @@ pub trait Peers: Send + Sync + std::fmt::Debug + 'static {
     async fn verify(&self, at: &Endpoint, handle: ChunkHandle) -> Result<VerifyReport, PeerError>;
     async fn fence(&self, at: &Endpoint, handle: ChunkHandle, version: ChunkVersion) -> Result<ChunkStat, PeerError>;
     async fn fence_sessions(&self, at: &Endpoint, sessions: Vec<SessionId>) -> Result<(), PeerError>;
+    async fn create(&self, at: &Endpoint, chunk: ChunkId) -> Result<ChunkStat, PeerError>;
     async fn scrub(&self, at: &Endpoint, order: ScrubOrder) -> Result<(), PeerError>;
     async fn copy_from(&self, at: &Endpoint, chunk: ChunkId, source: Endpoint) -> Result<ChunkStat, PeerError>;
     async fn reconcile(&self, at: &Endpoint, chunk: ChunkId, peers: Vec<Replica>) -> Result<ChunkStat, PeerError>;
@@ -135,6 +136,10 @@ impl Peers for RemotePeers {
 
     async fn fence_sessions(&self, at: &Endpoint, sessions: Vec<SessionId>) -> Result<(), PeerError> {
         Ok(self.client(at).fence_sessions(within(SHORT_CALL), sessions).await.map_err(unreachable(at))??)
+    }
+
+    async fn create(&self, at: &Endpoint, chunk: ChunkId) -> Result<ChunkStat, PeerError> {
+        Ok(self.client(at).create(within(SHORT_CALL), chunk).await.map_err(unreachable(at))??)
     }
 
     async fn scrub(&self, at: &Endpoint, order: ScrubOrder) -> Result<(), PeerError> {

@@ -84,6 +84,12 @@ pub enum ReconcileError {
     Peer { handle: ChunkHandle, server: ServerId, cause: PeerError },
 }
 
+impl ReconcileError {
+    fn is_rot(&self) -> bool {
+        matches!(self, Self::Peer { cause, .. } if cause.is_damage())
+    }
+}
+
 /// Looks at the dirty chunks, and reconciles those that nobody is writing to.
 #[derive(Debug)]
 pub struct ReconcileWorker {
@@ -186,7 +192,16 @@ pub async fn make_identical(cluster: &Cluster, id: ChunkId, holders: &[ServerId]
     // A server that was restarted may have lost what was not synced: the others' bytes come first.
     let mut holders = holders.to_vec();
     holders.sort_by_key(|&server| cluster.registry.joined(server));
-    make_like_first(cluster, id, &holders).await
+    let mut outcome = Ok(());
+    for _ in 0..holders.len() {
+        outcome = make_like_first(cluster, id, &holders).await;
+        if !outcome.as_ref().is_err_and(ReconcileError::is_rot) {
+            break;
+        }
+        // Its own bytes are rotten where the copies differ: another one's count.
+        holders.rotate_left(1);
+    }
+    outcome
 }
 
 /// The same, with the bytes of the first wherever it has them.

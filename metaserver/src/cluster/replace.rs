@@ -14,7 +14,7 @@ use cairn_proto::meta::Mutation;
 use futures::future::join_all;
 use parking_lot::Mutex;
 
-use super::members::{self, holders};
+use super::members::{self, id_at};
 use super::repair::Urgency;
 use super::state::Standing;
 use super::{Cluster, strays};
@@ -102,8 +102,7 @@ pub async fn replace_failed(cluster: &Cluster, origin: Origin, report: FailedWri
     let mut members = going_on;
     cluster.state.propose(as_command(cluster, origin, report, members.clone())).await?;
     let mut version = chunk.version.next();
-    let fenced = members::fence(cluster, handle, version, &members).await;
-    let holding = holders(&fenced, chunk.length);
+    let holding = members::hold(cluster, id_at(handle, version, &chunk), chunk.length, &members).await;
     if holding.is_empty() {
         return Err(FsError::NoReplica(handle));
     }

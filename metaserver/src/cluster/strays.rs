@@ -5,6 +5,7 @@ use cairn_proto::ids::{ChunkHandle, ServerId};
 
 use super::Cluster;
 use super::copies::Copy;
+use super::repair::{BadCopy, Complaint};
 use super::state::Standing;
 use crate::namespace::chunk::Chunk;
 
@@ -15,6 +16,8 @@ pub enum Verdict {
     Member,
     /// The same, and the copy is of an older version: its server has not heard of the last change of members, or was given old files.
     MemberBehind,
+    /// Its server is a member, and it ends before what was committed: what every member acknowledged it has lost.
+    Short,
     /// It may go: the chunk is gone, or has all its copies elsewhere.
     Garbage,
     /// It is of no use now, but stays: its chunk is below target, or is being worked on, or the copy knows more than the metadata.
@@ -41,7 +44,11 @@ pub fn judge(server: ServerId, copy: Copy, at: Circumstances<'_>) -> Verdict {
         return if at.given_out && !at.busy { Verdict::Garbage } else { Verdict::Leave };
     };
     if chunk.members.contains(&server) {
-        return if copy.version < chunk.version { Verdict::MemberBehind } else { Verdict::Member };
+        return match copy {
+            _ if copy.length < chunk.length => Verdict::Short,
+            _ if copy.version < chunk.version => Verdict::MemberBehind,
+            _ => Verdict::Member,
+        };
     }
     // A copy above its record: metadata that were set back. The data may be all there is.
     let is_newer = copy.version > chunk.version;
@@ -76,6 +83,10 @@ pub fn judge_reported(
     match verdict {
         Verdict::Garbage => cluster.orders.delete(server, handle, copy.version, cluster.now()),
         Verdict::Member | Verdict::MemberBehind => cluster.orders.forget(server, handle),
+        Verdict::Short => {
+            cluster.orders.forget(server, handle);
+            cluster.repairs.complain(handle, Complaint { server, what: BadCopy::Short }, cluster.now());
+        }
         Verdict::Leave => {}
     }
     if !cluster.state.has_given_out(handle) {
@@ -134,6 +145,7 @@ mod tests {
         assert_eq!(judge(MEMBER, copy(1), at), Verdict::MemberBehind);
         assert_eq!(judge(MEMBER, copy(3), at), Verdict::Member);
         assert_eq!(judge(MEMBER, copy(9), at), Verdict::Member);
+        assert_eq!(judge(MEMBER, Copy { length: 0, ..copy(3) }, at), Verdict::Short);
     }
 
     #[test]

@@ -133,6 +133,33 @@ async fn a_member_that_has_lost_its_copy_does_not_survive() {
     assert_eq!(world.chunk(handle).members, [server(1), server(2)]);
 }
 
+/// Its members were restarted since it was given out: none of them takes its first write unasked.
+#[tokio::test]
+async fn a_chunk_that_nobody_wrote_is_made_where_a_write_of_it_was_refused() {
+    let world = World::new(3, 3).await;
+    let handle = world.chunk_on("f", &[server(1), server(2), server(3)], 0).await;
+    world.peers.with(server(3), |fake| fake.full = true);
+    report_failed(&world, handle, &[server(1)]).await.unwrap();
+    let chunk = world.chunk(handle);
+    assert_eq!((chunk.version, &chunk.members[..]), (ChunkVersion(3), &[server(1), server(2)][..]));
+    assert_eq!(versions(&world, handle, &[1, 2, 3]), [Some(2), Some(2), None]);
+    // Now that it is there, nobody who lacks it is taken for a holder.
+    world.peers.with(server(1), |fake| fake.copies.clear());
+    report_failed(&world, handle, &[server(1)]).await.unwrap();
+    assert_eq!(world.chunk(handle).members, [server(2)]);
+}
+
+#[tokio::test]
+async fn what_was_committed_is_not_made_anew() {
+    let world = World::new(2, 2).await;
+    let handle = world.chunk_on("f", &[server(1), server(2)], 4096).await;
+    for n in [1, 2] {
+        world.peers.with(server(n), |fake| fake.copies.clear());
+    }
+    assert_eq!(report_failed(&world, handle, &[server(1)]).await, Err(FsError::NoReplica(handle)));
+    assert_eq!(versions(&world, handle, &[1, 2]), [None, None]);
+}
+
 #[tokio::test]
 async fn a_dead_servers_chunks_are_copied_elsewhere() {
     let world = World::new(3, 2).await;
@@ -182,6 +209,22 @@ async fn a_damaged_copy_is_made_anew_in_place() {
     repair(&world).await;
     assert!(world.peers.with(server(1), |fake| fake.damaged.is_empty()));
     assert_eq!(world.chunk(handle).members, [server(1), server(2)]);
+    assert_eq!(versions(&world, handle, &[1, 2]), [Some(2), Some(2)]);
+}
+
+#[tokio::test]
+async fn a_copy_that_ends_too_early_is_made_anew() {
+    let world = World::new(2, 2).await;
+    let handle = world.chunk_on("f", &[server(1), server(2)], 4096).await;
+    let mut stat = world.peers.with(server(1), |fake| fake.copies[&handle]);
+    // Told before the last commit, and longer by now.
+    world.beat(server(1), vec![ChunkChange::Now(ChunkStat { length: 100, ..stat })]);
+    repair(&world).await;
+    assert_eq!(world.chunk(handle).version, ChunkVersion(1));
+    stat.length = 100;
+    world.hold(server(1), stat);
+    repair(&world).await;
+    assert_eq!(world.peers.with(server(1), |fake| fake.copies[&handle].length), 4096);
     assert_eq!(versions(&world, handle, &[1, 2]), [Some(2), Some(2)]);
 }
 

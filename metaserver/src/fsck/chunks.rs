@@ -172,7 +172,7 @@ fn wrong_with_copy(
             if stat.length < chunk.length {
                 let what =
                     format!("the copy of {handle} on {name} has {} bytes of {} written", stat.length, chunk.length);
-                return Some((Fault::Short { length: chunk.length }, what));
+                return Some((Fault::Short, what));
             }
             None
         }

@@ -18,7 +18,7 @@ pub(super) enum Fault {
     /// A member has no copy.
     Missing,
     /// A member's copy has fewer bytes than are known to be written.
-    Short { length: u32 },
+    Short,
     /// Blocks do not match their sums.
     Damaged,
     /// A member's copy is an older one than another member's, and differs from it.
@@ -56,7 +56,7 @@ impl Fault {
     pub fn kind(self) -> &'static str {
         match self {
             Self::Missing => "missing-replica",
-            Self::Short { .. } => "short-replica",
+            Self::Short => "short-replica",
             Self::Damaged => "damaged-replica",
             Self::Stale => "stale-replica",
             Self::Diverged => "diverged",
@@ -73,7 +73,7 @@ impl Fault {
     pub fn is_repairable(self) -> bool {
         match self {
             Self::Missing
-            | Self::Short { .. }
+            | Self::Short
             | Self::Damaged
             | Self::Stale
             | Self::Diverged
@@ -98,7 +98,7 @@ impl Found {
     pub async fn repair(&self, cluster: &Cluster) -> Result<(), FsError> {
         match self.fault {
             Fault::Missing => self.complain(cluster, BadCopy::Missing),
-            Fault::Short { length } => self.complain(cluster, BadCopy::Short(length)),
+            Fault::Short => self.complain(cluster, BadCopy::Short),
             Fault::Damaged => self.complain(cluster, BadCopy::Damaged),
             Fault::Stale => self.complain(cluster, BadCopy::Stale),
             Fault::Stray(copy) => {

@@ -70,6 +70,6 @@ fn unaccounted(cluster: &Cluster, server: ServerId, handle: ChunkHandle, copy: C
             let why = if chunk.is_some() { "it is no member of that chunk" } else { "no file has that chunk" };
             found(Fault::Stray(copy), format!("{name} holds {handle} at {}: {why}", copy.version))
         }
-        Verdict::Garbage | Verdict::Member | Verdict::MemberBehind | Verdict::Leave => Ok(None),
+        Verdict::Garbage | Verdict::Member | Verdict::MemberBehind | Verdict::Short | Verdict::Leave => Ok(None),
     }
 }

@@ -27,7 +27,9 @@ impl ClusterService for ClusterFace {
         reports::register(&self.0.cluster, &registration).await?;
         // After it counts as up: whoever is given up from here on is named to it.
         let sessions = self.0.clients.live();
-        Ok(Registered { cluster: ours, heartbeat_ms: self.0.heartbeat.as_millis() as u64, sessions })
+        let heartbeat_ms = self.0.heartbeat.as_millis() as u64;
+        let next_chunk = self.0.cluster.state.coming_handle();
+        Ok(Registered { cluster: ours, heartbeat_ms, sessions, next_chunk })
     }
 
     async fn report(self, _: Context, report: Report) -> Result<(), ClusterError> {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use cairn_proto::ids::{InodeId, SessionId};
 use cairn_proto::meta::{Event, Lease, MAX_LEASES_PER_CALL};
+use cairn_runtime::faults;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -31,8 +32,10 @@ use touched::Touched;
 /// Leases that are asked back at a time, at most.
 const MAX_ASKED_BACK: usize = 4 * MAX_LEASES_PER_CALL;
 
-/// Without it nobody is asked to give a lease back, and what mounts remember goes stale: for a build that shows that the tests notice.
-const RECALLS: bool = !cfg!(feature = "no-recall");
+/// Otherwise nobody is asked to give a lease back, and what mounts remember goes stale: see [`faults::NO_RECALL`].
+fn recalls() -> bool {
+    !faults::is_on(faults::NO_RECALL)
+}
 
 /// The leases of all sessions.
 #[derive(Debug)]
@@ -161,7 +164,7 @@ impl Leases {
     /// hands with all that is in it. `is_file`: there may be unsent writes.
     pub fn share(&self, session: SessionId, inode: InodeId, home: Option<InodeId>, is_file: bool) -> Share {
         let mut inner = self.inner.lock();
-        if !RECALLS {
+        if !recalls() {
             return inner.grant(session, inode, false);
         }
         if is_file && any_but(&inner.unnamed, session) {
@@ -354,7 +357,7 @@ impl Leases {
 impl Announcement {
     /// What is in the way of the change.
     pub fn in_the_way(&self) -> InTheWay {
-        if !RECALLS {
+        if !recalls() {
             return InTheWay { ask: Vec::new(), clear: true };
         }
         let mut inner = self.leases.inner.lock();
@@ -385,7 +388,7 @@ impl Announcement {
         let is_before = |change: &Change| {
             change.session != self.session && (change.kind == Announced::Change || change.ticket < self.ticket)
         };
-        if RECALLS && (state.changes.iter().any(is_before) || state.others(self.session).next().is_some()) {
+        if recalls() && (state.changes.iter().any(is_before) || state.others(self.session).next().is_some()) {
             return false;
         }
         inner.grant(self.session, inode, true) == Share::Granted

@@ -1,8 +1,8 @@
 //! Pairs of operations: what one mount has done, the others see as soon as the call has returned.
 //!
 //! A scenario goes through rounds on a few files. In each, another mount acts and the rest look, before and after, so that whatever
-//! they may keep of the files is kept when it becomes wrong. All calls are made by one thread, one after the other: there are no
-//! clocks to compare and nothing to wait for.
+//! they may keep of the files is kept when it becomes wrong. All calls in a directory are made by one thread, one after the other: there are
+//! no clocks to compare and nothing to wait for. Several directories are worked in at the same time.
 
 pub mod attributes;
 pub mod bytes;
@@ -31,6 +31,9 @@ pub fn rounds() -> u64 {
     std::env::var("CAIRN_PAIR_ROUNDS").map_or(10_000, |text| text.parse().expect("a number of rounds"))
 }
 
+/// Directories that the rounds on several mounts are spread over.
+const LANES: u64 = 4;
+
 /// Rounds where it is shown that a scenario asks for what one machine does.
 fn few() -> u64 {
     (rounds() / 20).max(20)
@@ -44,8 +47,22 @@ pub fn everywhere(scenario: Scenario) -> Result<()> {
     let mounts = [cluster.mount()?, cluster.mount()?];
     let roots = mounts.each_ref().map(|mount| mount.path());
     scenario(&Views::make(&[roots[0]; 2], "one")?, few()).context("on one mount")?;
-    scenario(&Views::make(&roots, "two")?, rounds()).context("on two mounts")?;
+    in_lanes(&roots, "two", scenario).context("on two mounts")?;
     mounts.into_iter().try_for_each(|mount| mount.unmount())
+}
+
+/// All [`rounds`] of a scenario, by several threads with a directory each.
+pub fn in_lanes(roots: &[&Path], name: &str, scenario: Scenario) -> Result<()> {
+    std::thread::scope(|scope| {
+        let start = |lane| {
+            scope.spawn(move || {
+                let name = format!("{name}{lane}");
+                scenario(&Views::make(roots, &name)?, rounds().div_ceil(LANES)).context(name)
+            })
+        };
+        let lanes: Vec<_> = (0..LANES).map(start).collect();
+        lanes.into_iter().try_for_each(|lane| lane.join().expect("scenarios fail without panics"))
+    })
 }
 
 impl Views {

@@ -10,6 +10,9 @@ use crate::error::{BenchError, IoContext};
 use crate::mountpoint;
 use crate::target::Site;
 
+/// Attempts to mount, each of which waits for the master for some seconds.
+const MOST_TRIES: u32 = 5;
+
 /// `mfsmount` in the foreground; unmounted when dropped.
 #[derive(Debug)]
 pub struct Client {
@@ -31,7 +34,18 @@ impl Client {
         &self.mountpoint
     }
 
+    /// A master that syncs its changelog may be too busy to answer a new client in time, which then ends: it is tried again.
     pub fn remount(&mut self) -> Result<(), BenchError> {
+        let mut tries = 1;
+        loop {
+            match self.try_to_mount() {
+                Err(BenchError::DaemonDied { .. }) if tries < MOST_TRIES => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    fn try_to_mount(&mut self) -> Result<(), BenchError> {
         let mut command = Command::new("mfsmount");
         command.arg("-f").arg(&self.mountpoint).args(["-H", ADDRESS]);
         let mut daemon = Daemon::spawn("mfsmount", &mut command, &self.logs)?;

@@ -8,6 +8,7 @@ use cairn_proto::error::ChunkError;
 use parking_lot::Mutex;
 
 use super::{ChunkFiles, Known, Synced};
+use crate::failpoint::{AFTER_CREATE, crash_point};
 use crate::store::disk::{DiskFile, OpenMode, Part, write_all_at};
 use crate::store::header::{DATA_OFFSET, FIRST_READ_BYTES, Header, encode_slot};
 use crate::store::shared::{Shared, disk_error};
@@ -26,6 +27,7 @@ impl ChunkFiles {
             let _ = shared.disk.remove(&shared.layout.chunk(id.handle));
         })?;
         files.publish();
+        crash_point(AFTER_CREATE);
         Ok(files)
     }
 }

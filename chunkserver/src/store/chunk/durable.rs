@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use cairn_proto::error::ChunkError;
 
 use super::{ChunkFiles, Synced};
+use crate::failpoint::{AFTER_SYNC, crash_point};
 use crate::store::disk::{PartialWrite, Task, all_at_once, write_all_at};
 use crate::store::header::{Entry, encode_entries, entry_offset};
 
@@ -31,6 +32,7 @@ impl ChunkFiles {
         if bytes {
             synced.cover(covered);
         }
+        crash_point(AFTER_SYNC);
         Ok(())
     }
 

@@ -30,6 +30,9 @@
 //! that knows better. Where no copy does, the bytes that are there are taken and summed anew: only bytes that were not
 //! synced can be in doubt, and of those POSIX promises nothing.
 //!
+//! A clean chunk whose table does not add up to what its slot says is damaged as a whole: what was cut off of a table reads as
+//! holes, and so does what was cut off of the bytes, and they would agree.
+//!
 //! # In memory
 //!
 //! [`ChunkFiles`] is what every operation works on, all of them blocking. It does not guard against two writes of the same

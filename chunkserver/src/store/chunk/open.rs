@@ -65,13 +65,21 @@ impl ChunkFiles {
         let entry = shared.index.get(handle).ok_or(ChunkError::NotFound(handle))?;
         let fail = |error: &io::Error| disk_error("open a chunk", Some(handle), error);
         let directory = shared.make_dir(handle).map_err(|e| fail(&e))?;
-        let file = shared.disk.open(&shared.layout.chunk(handle), OpenMode::Existing).map_err(|e| fail(&e))?;
+        let file = match shared.disk.open(&shared.layout.chunk(handle), OpenMode::Existing) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(shared.lost(handle)),
+            Err(error) => return Err(fail(&error)),
+        };
         let file: Arc<dyn DiskFile> = file.into();
         // Missing data of a dirty chunk was never synced; that of a clean one reads as holes, which its sums contradict.
         let data = Part::new(file.clone(), DATA_OFFSET);
         let ReadHeader { slots, entries } = read_header(&*file, |_| true).map_err(|error| {
             tracing::error!(chunk = handle.0, %error, "a header cannot be read any more");
-            ChunkError::Disk(format!("{handle}: {error}"))
+            let damaged = shared.damage.note(handle, 0, &shared.changes);
+            match error {
+                ReadHeaderError::Io(error) => ChunkError::Disk(format!("{handle}: {error}")),
+                ReadHeaderError::Content(_) => damaged,
+            }
         })?;
         let mut header = slots.header;
         if header.state == ChunkState::Dirty {
@@ -84,6 +92,11 @@ impl ChunkFiles {
             doubts: Default::default(),
             stale: None,
         };
+        if header.state == ChunkState::Clean && known.table.allocated() != header.allocated {
+            // What is missing of a table reads as holes, and so does what is missing of a file: they would agree.
+            tracing::error!(chunk = handle.0, "the table of a clean chunk is not whole");
+            return Err(shared.damage.note(handle, 0, &shared.changes));
+        }
         let files = Self {
             shared: shared.clone(),
             file,

@@ -10,7 +10,7 @@ use cairn_proto::error::ChunkError;
 use cairn_proto::ids::ChunkVersion;
 
 use super::ChunkFiles;
-use crate::failpoint::{AFTER_HEADER_DIRTY, crash_point};
+use crate::failpoint::{AFTER_HEADER_DIRTY, BEFORE_CLEAN, crash_point};
 use crate::store::disk::write_all_at;
 use crate::store::header::{Header, encode_slot};
 
@@ -44,6 +44,7 @@ impl ChunkFiles {
     ///
     /// The mark itself is not synced: without it the chunk is dirty, which it may always be.
     pub(super) fn mark_clean(&self) -> Result<(), ChunkError> {
+        crash_point(BEFORE_CLEAN);
         self.change(Due::Sometime, |header| header.state = ChunkState::Clean)
     }
 

@@ -6,6 +6,8 @@
 mod os;
 mod parallel;
 mod part;
+#[cfg(feature = "faults")]
+pub mod power_cuts;
 #[cfg(test)]
 pub mod sim;
 

@@ -1,6 +1,7 @@
 //! Full disks, failing disks, headers that describe nothing any more.
 
 use cairn_proto::chunkserver::ChunkState;
+use cairn_proto::cluster::ChunkChange;
 
 use super::super::disk::sim::Faults;
 use super::super::space::RELIED_ON;
@@ -125,8 +126,44 @@ async fn what_does_not_describe_itself_is_put_aside_not_served_not_removed() {
     let aside = rig.disk.list(&rig.layout.quarantine()).unwrap();
     assert_eq!(aside.len(), 2);
     assert!(aside.iter().any(|path| rig.disk.contents(path).unwrap().ends_with(b"bytes")));
-    rig.write(damaged, 0, b"new").await.unwrap();
-    assert_eq!(rig.store.stat(damaged.handle).unwrap().state, ChunkState::Dirty);
+    let stat = rig.store.create(damaged).await.unwrap();
+    assert_eq!((stat.state, stat.length), (ChunkState::Dirty, 0), "what is put aside is in nobody's way");
+}
+
+/// Its table is gone with its bytes, and holes would be read where they were.
+#[tokio::test]
+async fn a_clean_chunk_that_was_cut_off_in_its_table_is_damaged() {
+    let rig = Rig::new();
+    let [id, whole] = [chunk(1), chunk(2)];
+    for id in [id, whole] {
+        rig.write(id, 0, &pattern(1, 9 * BLOCK)).await.unwrap();
+        rig.store.hand_back(id).await.unwrap();
+    }
+    let rig = rig.restart();
+    let path = rig.layout.chunk(id.handle);
+    let file = rig.disk.contents(&path).unwrap();
+    rig.disk.put(&path, &file[..1050]);
+    let feed = rig.store.subscribe();
+    let damaged = ChunkError::DamagedOnDisk { handle: id.handle, block: 0 };
+    assert_eq!(rig.read(id, 0, 1).await, Err(damaged.clone()));
+    assert_eq!(rig.store.verify(id.handle).await, Err(damaged));
+    assert_eq!(rig.store.take_changes(&feed, 9), [ChunkChange::Damaged { handle: id.handle, block: 0 }]);
+    rig.assert_intact(whole).await;
+}
+
+#[tokio::test]
+async fn a_header_that_rots_under_a_server_is_damage() {
+    let rig = Rig::new();
+    let id = chunk(1);
+    rig.write(id, 0, b"bytes").await.unwrap();
+    rig.store.hand_back(id).await.unwrap();
+    let rig = rig.restart();
+    for slot in 0..2 {
+        rig.disk.damage(&rig.layout.chunk(id.handle), slot * 512 + 30, 1);
+    }
+    let feed = rig.store.subscribe();
+    assert_eq!(rig.read(id, 0, 1).await, Err(ChunkError::DamagedOnDisk { handle: id.handle, block: 0 }));
+    assert_eq!(rig.store.take_changes(&feed, 9), [ChunkChange::Damaged { handle: id.handle, block: 0 }]);
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ impl Rig {
         let server = ServerId(Uuid::from_u128(8));
         let (store, report) =
             Store::open(Arc::new(disk.clone()), layout.clone(), server, Some(CLUSTER), limits).unwrap();
+        store.join(CLUSTER, ChunkHandle(0));
         Self { disk, layout, store, report }
     }
 

@@ -61,6 +61,24 @@ async fn another_copy_helps_when_one_is_lost_or_away() {
 }
 
 #[tokio::test]
+async fn what_a_copy_has_lost_at_its_end_is_no_hole() {
+    let data = pattern(100_000, 1);
+    for holder in [0, 1] {
+        let bench = stored(&data, quiet()).await;
+        let bad = bench.fake.cut_off(FILE, 8192, holder);
+        for offset in [0, 50_000, 99_000] {
+            assert_eq!(bench.read(offset, 1000).await, data[offset as usize..][..1000]);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let told = bench.fake.counts(|c| c.bad_replicas.clone());
+        assert!(told.iter().all(|told| *told == (bad, BadReplica::Damaged)), "{told:?}");
+    }
+    let bench = stored(&data, quiet()).await;
+    (0..2).for_each(|holder| drop(bench.fake.cut_off(FILE, 8192, holder)));
+    assert_eq!(bench.read(8000, 1000).await, [&data[8000..8192], &[0; 808][..]].concat(), "all of them lost it");
+}
+
+#[tokio::test]
 async fn a_chunk_that_everybody_lost_is_an_error_and_not_zeros() {
     let bench = stored(&pattern(5000, 1), quiet()).await;
     bench.fake.lose_copy(FILE, 0, 0);

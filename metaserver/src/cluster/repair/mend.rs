@@ -20,7 +20,7 @@ use super::super::state::Standing;
 use super::super::{Cluster, strays};
 use super::plan::{Addition, Case, Plan, plan};
 use super::queue::{BadCopy, Complaint, Job};
-use super::throttle::End;
+use super::throttle::{Charge, End};
 use crate::Moment;
 use crate::namespace::chunk::Chunk;
 
@@ -110,6 +110,8 @@ fn remember(
 /// Of what somebody complained of, that which is so: one complaint for each bad copy.
 async fn confirm(cluster: &Cluster, handle: ChunkHandle, complaints: &[Complaint]) -> Vec<Complaint> {
     let mut bad: Vec<Complaint> = Vec::new();
+    // Before the copies are looked at: what is committed by now each of them has had since.
+    let committed = cluster.chunk(handle).ok().flatten().map_or(0, |chunk| chunk.length);
     for complaint in complaints {
         let Some(endpoint) = cluster.registry.endpoint(complaint.server) else { continue };
         let is_bad = match complaint.what {
@@ -117,14 +119,17 @@ async fn confirm(cluster: &Cluster, handle: ChunkHandle, complaints: &[Complaint
                 let answer = cluster.peers.stat(&endpoint, handle).await;
                 answer.inspect(|stat| cluster.registry.learn(complaint.server, stat)).is_err_and(|e| e.is_not_found())
             }
+            BadCopy::Short => {
+                let answer = cluster.peers.stat(&endpoint, handle).await;
+                answer
+                    .inspect(|stat| cluster.registry.learn(complaint.server, stat))
+                    .is_ok_and(|stat| stat.length < committed)
+            }
             BadCopy::Damaged => match cluster.peers.verify(&endpoint, handle).await {
-                Ok(report) => !report.damaged.is_empty(),
-                // Not even its header can be read.
-                Err(PeerError::Refused(ChunkError::Disk(_))) => true,
-                Err(error) => error.is_damage() || error.is_not_found(),
-            },
-            BadCopy::Short(length) => match cluster.peers.stat(&endpoint, handle).await {
-                Ok(stat) => stat.length < length,
+                Ok(report) => !report.damaged.is_empty() || report.stat.length < committed,
+                // What cannot be read is no copy.
+                Err(PeerError::Refused(ChunkError::DamagedOnDisk { .. } | ChunkError::Disk(_))) => true,
+                Err(error) if error.is_damage() => true,
                 Err(error) => error.is_not_found(),
             },
             BadCopy::Stale => is_stale(cluster, handle, complaint.server).await,
@@ -207,14 +212,15 @@ impl Mending<'_> {
 
     /// Copies over a member's bad copy. It stays a member all the time: what is still good of it is not thrown away first.
     async fn refresh(self, bad: ServerId, good: Vec<ServerId>) -> Result<Mended, MendError> {
-        if let Err(until) = self.admit(bad, &good) {
-            return Ok(Mended::TooEarly(until));
-        }
+        let charge = match self.admit(bad, &good) {
+            Ok(charge) => charge,
+            Err(until) => return Ok(Mended::TooEarly(until)),
+        };
         let version = self.change(self.chunk.version, self.chunk.members.clone()).await?;
         self.fence(version, &good).await?;
         members::fence(self.cluster, self.handle, version, &[bad]).await;
         let id = id_at(self.handle, version, &self.chunk);
-        match self.copy(id, bad, &good).await {
+        match self.copy(id, bad, &good, charge).await {
             Ok(bytes) => {
                 let server = self.cluster.registry.name(bad);
                 tracing::info!(handle = %self.handle, server, "a bad copy was made anew");
@@ -287,16 +293,17 @@ impl Mending<'_> {
         if self.relieve.is_some_and(|full| !self.is_emptier(target, full)) {
             return Ok(Mended::Fine);
         }
-        if let Err(until) = self.admit(target, &good) {
-            return Ok(Mended::TooEarly(until));
-        }
+        let charge = match self.admit(target, &good) {
+            Ok(charge) => charge,
+            Err(until) => return Ok(Mended::TooEarly(until)),
+        };
         let version = self.change(self.chunk.version, stay).await?;
         let id = id_at(self.handle, version, &self.chunk);
         self.fence(version, &good).await?;
         if dirty {
             make_identical(self.cluster, id, &good).await?;
         }
-        let bytes = self.copy(id, target, &good).await?;
+        let bytes = self.copy(id, target, &good, charge).await?;
         let mut members = stay_after;
         members.push(target);
         let copies = members.len();
@@ -312,7 +319,7 @@ impl Mending<'_> {
     }
 
     /// Whether it may be copied now, to `target`, from the first of `good`.
-    fn admit(&self, target: ServerId, good: &[ServerId]) -> Result<(), Moment> {
+    fn admit(&self, target: ServerId, good: &[ServerId]) -> Result<Charge<'_>, Moment> {
         let load = |server| self.cluster.registry.load(server);
         let end = |server| End { server, load: load(server) };
         let source = good.first().copied().unwrap_or(target);
@@ -342,7 +349,13 @@ impl Mending<'_> {
     }
 
     /// Copies to `target` from the first of `sources` that can be copied, clean ones first. Answers its bytes.
-    async fn copy(&self, id: ChunkId, target: ServerId, sources: &[ServerId]) -> Result<u64, MendError> {
+    async fn copy(
+        &self,
+        id: ChunkId,
+        target: ServerId,
+        sources: &[ServerId],
+        charge: Charge<'_>,
+    ) -> Result<u64, MendError> {
         let handle = self.handle;
         let now = self.cluster.now();
         let at = self.cluster.registry.replica(target, now).endpoint;
@@ -360,7 +373,7 @@ impl Mending<'_> {
                 Ok(stat) => {
                     self.cluster.registry.learn(target, &stat);
                     self.cluster.accusations.clear(handle, target);
-                    self.cluster.throttle.copied(u64::from(stat.allocated), self.cluster.now());
+                    charge.copied(u64::from(stat.allocated), self.cluster.now());
                     return Ok(u64::from(stat.allocated));
                 }
                 Err(error) => last = error,

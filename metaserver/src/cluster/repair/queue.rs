@@ -41,9 +41,9 @@ pub struct Complaint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadCopy {
     Missing,
+    /// It ends before what was committed.
+    Short,
     Damaged,
-    /// It has fewer bytes than these, which are known to be written.
-    Short(u32),
     /// It differs from a copy of a newer version.
     Stale,
 }

@@ -1,7 +1,8 @@
 //! How fast repair may copy: in the whole cluster, and to and from one server.
 //!
 //! A copy that begins takes what it needs of each limit at once, and the next one waits until that is paid for: so the average holds, and
-//! nothing is kept waiting half done. Servers that clients keep busy are given a part of their limit.
+//! nothing is kept waiting half done. What it has taken and not copied it gives back: an attempt that fails holds nobody up. Servers that
+//! clients keep busy are given a part of their limit.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -32,6 +33,17 @@ pub struct End {
     pub server: ServerId,
     /// Requests in progress there.
     pub load: u32,
+}
+
+/// What a copy that has begun has taken of the limits. Gives it back when it is dropped, but for what was copied.
+#[derive(Debug)]
+#[must_use]
+pub struct Charge<'a> {
+    throttle: &'a Throttle,
+    /// For the bytes that it was admitted for, as long as they take.
+    cluster: Duration,
+    servers: [(ServerId, Duration); 2],
+    bytes: u64,
 }
 
 /// See the module.
@@ -79,7 +91,7 @@ impl Throttle {
     }
 
     /// A copy of so many bytes may begin now; or not before the moment that is answered.
-    pub fn admit(&self, ends: [End; 2], bytes: u64, now: Moment) -> Result<(), Moment> {
+    pub fn admit(&self, ends: [End; 2], bytes: u64, now: Moment) -> Result<Charge<'_>, Moment> {
         let limits = self.limits();
         let mut inner = self.inner.lock();
         let of_server = |end: &End| inner.servers.get(&end.server).copied().unwrap_or_default();
@@ -87,24 +99,25 @@ impl Throttle {
         if paid > now {
             return Err(paid);
         }
+        let mut charge = Charge {
+            throttle: self,
+            cluster: Duration::ZERO,
+            servers: ends.map(|end| (end.server, Duration::ZERO)),
+            bytes,
+        };
         if let Some(rate) = limits.cluster {
-            inner.cluster = now + time_for(bytes, rate);
+            charge.cluster = time_for(bytes, rate);
+            inner.cluster = now + charge.cluster;
         }
         if let Some(rate) = limits.server {
             inner.servers.retain(|_, paid| *paid > now);
-            for end in ends {
+            for (end, (server, time)) in ends.iter().zip(&mut charge.servers) {
                 let rate = if end.load >= BUSY_LOAD { rate / BUSY_PART } else { rate };
-                inner.servers.insert(end.server, now + time_for(bytes, rate));
+                *time = time_for(bytes, rate);
+                inner.servers.insert(*server, now + *time);
             }
         }
-        Ok(())
-    }
-
-    /// So much was copied.
-    pub fn copied(&self, bytes: u64, now: Moment) {
-        let mut inner = self.inner.lock();
-        inner.done.push_back((now, bytes));
-        inner.forget_before(now.saturating_sub(RATE_WINDOW));
+        Ok(charge)
     }
 
     /// Bytes per second of late.
@@ -119,6 +132,32 @@ impl Inner {
     fn forget_before(&mut self, then: Moment) {
         while self.done.front().is_some_and(|(at, _)| *at < then) {
             self.done.pop_front();
+        }
+    }
+}
+
+impl Charge<'_> {
+    /// So much was copied. That much stays charged, and counts for the rate.
+    pub fn copied(mut self, bytes: u64, now: Moment) {
+        let left = 1.0 - (bytes as f64 / self.bytes.max(1) as f64).min(1.0);
+        self.cluster = self.cluster.mul_f64(left);
+        self.servers.iter_mut().for_each(|(_, time)| *time = time.mul_f64(left));
+        let mut inner = self.throttle.inner.lock();
+        inner.done.push_back((now, bytes));
+        inner.forget_before(now.saturating_sub(RATE_WINDOW));
+        // It is taken again for what is left.
+        drop(inner);
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.throttle.inner.lock();
+        inner.cluster = inner.cluster.saturating_sub(self.cluster);
+        for (server, time) in self.servers {
+            if let Some(paid) = inner.servers.get_mut(&server) {
+                *paid = paid.saturating_sub(time);
+            }
         }
     }
 }
@@ -140,6 +179,11 @@ mod tests {
         [source, target].map(|n| End { server: ServerId(Uuid::from_u128(n)), load })
     }
 
+    /// Admits a copy, and copies all of it.
+    fn copy(throttle: &Throttle, ends: [End; 2], bytes: u64, now: Moment) -> Result<(), Moment> {
+        throttle.admit(ends, bytes, now).map(|charge| charge.copied(bytes, now))
+    }
+
     fn throttle(cluster: Option<u64>, server: Option<u64>) -> Throttle {
         Throttle::new(Limits { cluster, server }, Tunables::default())
     }
@@ -148,44 +192,55 @@ mod tests {
     fn without_limits_all_may_begin() {
         let throttle = throttle(None, None);
         for _ in 0..10 {
-            assert_eq!(throttle.admit(ends(1, 2, 99), 1 << 40, T), Ok(()));
+            assert_eq!(copy(&throttle, ends(1, 2, 99), 1 << 40, T), Ok(()));
         }
     }
 
     #[test]
     fn a_servers_limit_holds_for_what_it_sends_and_takes() {
         let throttle = throttle(None, Some(100));
-        assert_eq!(throttle.admit(ends(1, 2, 0), 200, T), Ok(()));
-        assert_eq!(throttle.admit(ends(1, 3, 0), 1, T), Err(T + 2 * SECOND));
-        assert_eq!(throttle.admit(ends(3, 2, 0), 1, T), Err(T + 2 * SECOND));
-        assert_eq!(throttle.admit(ends(3, 4, 0), 1, T), Ok(()), "others may");
-        assert_eq!(throttle.admit(ends(1, 2, 0), 1, T + 2 * SECOND), Ok(()));
+        assert_eq!(copy(&throttle, ends(1, 2, 0), 200, T), Ok(()));
+        assert_eq!(copy(&throttle, ends(1, 3, 0), 1, T), Err(T + 2 * SECOND));
+        assert_eq!(copy(&throttle, ends(3, 2, 0), 1, T), Err(T + 2 * SECOND));
+        assert_eq!(copy(&throttle, ends(3, 4, 0), 1, T), Ok(()), "others may");
+        assert_eq!(copy(&throttle, ends(1, 2, 0), 1, T + 2 * SECOND), Ok(()));
+    }
+
+    #[test]
+    fn only_what_was_copied_is_charged() {
+        let throttle = throttle(Some(100), Some(100));
+        drop(throttle.admit(ends(1, 2, 0), 200, T).unwrap());
+        assert_eq!(throttle.rate(T), 0);
+        let charge = throttle.admit(ends(1, 2, 0), 200, T).expect("the attempt that failed costs nothing");
+        assert_eq!(throttle.admit(ends(3, 4, 0), 1, T).err(), Some(T + 2 * SECOND), "it is under way");
+        charge.copied(50, T);
+        assert_eq!(copy(&throttle, ends(1, 3, 0), 1, T), Err(T + SECOND / 2), "less than was thought");
     }
 
     #[test]
     fn busy_servers_give_a_quarter() {
         let throttle = throttle(None, Some(100));
-        assert_eq!(throttle.admit(ends(1, 2, BUSY_LOAD), 100, T), Ok(()));
-        assert_eq!(throttle.admit(ends(1, 2, 0), 1, T), Err(T + 4 * SECOND));
+        assert_eq!(copy(&throttle, ends(1, 2, BUSY_LOAD), 100, T), Ok(()));
+        assert_eq!(copy(&throttle, ends(1, 2, 0), 1, T), Err(T + 4 * SECOND));
     }
 
     #[test]
     fn operators_have_the_last_word() {
         let throttle = throttle(Some(100), None);
-        assert_eq!(throttle.admit(ends(1, 2, 0), 1000, T), Ok(()));
-        assert_eq!(throttle.admit(ends(3, 4, 0), 1, T), Err(T + 10 * SECOND));
+        assert_eq!(copy(&throttle, ends(1, 2, 0), 1000, T), Ok(()));
+        assert_eq!(copy(&throttle, ends(3, 4, 0), 1, T), Err(T + 10 * SECOND));
         let none = Tunables { repair_bytes_per_s: Some(0), repair_paused: true, ..Tunables::default() };
         throttle.tune(none);
         assert_eq!(throttle.limits(), Limits::default());
-        assert_eq!(throttle.admit(ends(3, 4, 0), 1 << 40, T), Ok(()));
+        assert_eq!(copy(&throttle, ends(3, 4, 0), 1 << 40, T), Ok(()));
         assert!(throttle.is_paused());
     }
 
     #[test]
     fn the_rate_is_that_of_late() {
         let throttle = throttle(None, None);
-        throttle.copied(50, T);
-        throttle.copied(50, T + 5 * SECOND);
+        copy(&throttle, ends(1, 2, 0), 50, T).unwrap();
+        copy(&throttle, ends(1, 2, 0), 50, T + 5 * SECOND).unwrap();
         assert_eq!(throttle.rate(T + 6 * SECOND), 10);
         assert_eq!(throttle.rate(T + 12 * SECOND), 5);
         assert_eq!(throttle.rate(T + 60 * SECOND), 0);

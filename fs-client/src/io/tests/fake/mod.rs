@@ -148,6 +148,17 @@ impl Fake {
         server
     }
 
+    /// A holder's copy of the first chunk ends after `length` bytes.
+    pub fn cut_off(&self, inode: InodeId, length: u32, holder: usize) -> ServerId {
+        let mut world = self.world.lock();
+        let chunk = &world.files[&inode].chunks[&ChunkIndex(0)];
+        let (handle, server) = (chunk.handle, chunk.members[holder]);
+        let contents = &mut world.server(server).chunk(handle).now;
+        contents.length = length;
+        contents.blocks.split_off(&length.div_ceil(4096));
+        server
+    }
+
     /// The members of the chunk at `offset`, as positions.
     pub fn holders(&self, inode: InodeId, offset: u64) -> Vec<usize> {
         let world = self.world.lock();

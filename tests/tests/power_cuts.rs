@@ -1,0 +1,104 @@
+//! Chunkservers whose power is cut: what was not synced is gone from their disks, and their kernels have booted anew
+//! (`runtime/src/faults.rs`). An `fsync` that returned 0 has not lied.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cairn_tests::cluster::{Cluster, Faults, Options};
+use cairn_tests::journal::{Names, Writer};
+use cairn_tests::locker::Locker;
+use cairn_tests::{binaries, pattern, run};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const MIB: usize = 1 << 20;
+/// What the tests write without a sync, MiB.
+const WRITTEN: usize = 4;
+const SETTLE: Duration = Duration::from_secs(120);
+
+fn cluster() -> Result<Cluster> {
+    let chunk_faults =
+        Some(Faults { binary: binaries::cairn_faulty()?, env: vec![("CAIRN_FAULTS", "power-cuts".into())] });
+    Cluster::with(Options { chunk_faults, ..Options::quick_detection() })
+}
+
+fn cut_power(cluster: &mut Cluster, servers: &[usize]) -> Result<()> {
+    servers.iter().try_for_each(|server| cluster.kill_chunkserver(*server))?;
+    servers.iter().try_for_each(|server| cluster.start_chunkserver(*server))?;
+    cluster.wait_healthy()
+}
+
+/// Writes and does not sync; cuts the power of so many of the servers that have the bytes; syncs; cuts the power of all. Where the sync has said that
+/// all is well, it is.
+fn written_cut_synced_cut(copies_cut: usize) -> Result<()> {
+    let mut cluster = cluster()?;
+    let mount = cluster.mount()?;
+    let mut program = Locker::start(mount.path())?;
+    program.expect("open f", "ok")?;
+    let letter = |n: usize| char::from(b'a' + n as u8).to_string();
+    for n in 0..WRITTEN {
+        program.expect(&format!("write 0 {} {}", n * MIB, letter(n).repeat(MIB)), "ok")?;
+    }
+    run::wait_until("all of it is acknowledged", Duration::from_secs(20), || {
+        Ok(cluster.cairn_json(&["info", "/f"])?["size"] == WRITTEN * MIB)
+    })?;
+    let holders = cluster.holders("/f")?.pop().context("it has a chunk")?;
+    cut_power(&mut cluster, &holders[..copies_cut])?;
+    program.begin("fsync 0")?;
+    let synced = program.answer_within(SETTLE).context("fsync did not return")?;
+    ensure!(synced == "ok" || synced == "EIO", "fsync: {synced}");
+    ensure!(synced == "ok" || copies_cut > 1, "another copy had the bytes, and fsync gave up");
+    let log = mount.daemon().log()?;
+    ensure!(log.contains("restarted before acknowledged bytes were synced"), "nobody noticed what was lost:\n{log}");
+    drop(program);
+    mount.unmount()?;
+    cut_power(&mut cluster, &[0, 1, 2])?;
+    let mount = cluster.mount()?;
+    if synced == "ok" {
+        let got = std::fs::read(mount.join("f"))?;
+        let want: String = (0..WRITTEN).map(|n| letter(n).repeat(MIB)).collect();
+        ensure!(got == want.into_bytes(), "fsync has lied");
+    }
+    mount.unmount()?;
+    cluster.wait_settled(SETTLE)?;
+    cluster.assert_fsck_clean()
+}
+
+#[test]
+fn fsync_makes_good_what_one_copy_has_lost() -> Result<()> {
+    written_cut_synced_cut(1)
+}
+
+#[test]
+fn fsync_makes_good_what_all_copies_have_lost_or_fails() -> Result<()> {
+    written_cut_synced_cut(2)
+}
+
+#[test]
+fn what_was_synced_is_there_after_any_power_cut() -> Result<()> {
+    let seed = pattern::seed("power_cuts");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut cluster = cluster()?;
+    let mount = cluster.mount()?;
+    let start = |n| Writer::start(&mount.join(&format!("w{n}")), seed.wrapping_add(n), Names::AsReturned);
+    let writers = (0..3).map(start).collect::<Result<Vec<_>>>()?;
+    for round in 0..8 {
+        thread::sleep(Duration::from_millis(rng.random_range(300..1_500)));
+        let servers = if round % 2 == 0 { vec![0, 1, 2] } else { vec![rng.random_range(0..3)] };
+        cut_power(&mut cluster, &servers)?;
+    }
+    let journals =
+        writers.into_iter().map(Writer::finish).collect::<Result<Vec<_>>>().with_context(|| format!("seed {seed}"))?;
+    let synced: usize = journals.iter().map(|journal| journal.records.len()).sum();
+    ensure!(synced > 50, "the load hardly ran: {synced} steps");
+    mount.unmount()?;
+    cut_power(&mut cluster, &[0, 1, 2])?;
+    let mount = cluster.mount()?;
+    for (n, journal) in journals.into_iter().enumerate() {
+        journal.at(&mount.join(&format!("w{n}"))).check().with_context(|| format!("seed {seed}"))?;
+    }
+    mount.unmount()?;
+    cluster.wait_settled(SETTLE)?;
+    cluster.assert_fsck_clean().with_context(|| format!("seed {seed}"))
+}
