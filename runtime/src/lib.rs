@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod crashsafe;
 pub mod health;
+pub mod host;
 pub mod logging;
 pub mod shutdown;
 pub mod worker;
