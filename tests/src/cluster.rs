@@ -35,6 +35,8 @@ pub struct Options {
     pub meta_binary: Option<PathBuf>,
     /// The cluster has a network of its own: see [`Network`].
     pub network: bool,
+    /// Each chunkserver is on a host of its own in that network.
+    pub chunk_hosts: bool,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             meta_disk: None,
             meta_binary: None,
             network: false,
+            chunk_hosts: false,
         }
     }
 }
@@ -62,6 +65,8 @@ pub struct Cluster {
     meta: Option<Daemon>,
     meta_disk: Option<SmallDisk>,
     chunk_disks: Vec<SmallDisk>,
+    /// Hosts of the chunkservers, where they have some.
+    chunk_hosts: Vec<Host>,
     network: Option<Network>,
     meta_endpoint: String,
     options: Options,
@@ -83,6 +88,7 @@ impl Cluster {
             meta: None,
             meta_disk: None,
             chunk_disks: Vec::new(),
+            chunk_hosts: Vec::new(),
             meta_endpoint: String::new(),
             network,
             options,
@@ -97,6 +103,9 @@ impl Cluster {
                 cluster.chunk_disks.push(SmallDisk::mount(&cluster.chunkserver_dir(i), bytes)?);
             }
         }
+        if cluster.options.chunk_hosts {
+            cluster.chunk_hosts = (0..cluster.options.chunkservers).map(|_| cluster.host()).collect::<Result<_>>()?;
+        }
         cluster.meta_endpoint = cluster.any_port();
         cluster.start_meta()?;
         for i in 0..cluster.options.chunkservers {
@@ -107,6 +116,12 @@ impl Cluster {
     }
 
     pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Leaves its directory for whoever looks into a failure. Answers where. (What is on disks of their own goes with them.)
+    pub fn keep(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
         self.dir.path()
     }
 
@@ -145,8 +160,11 @@ impl Cluster {
 
     pub fn start_chunkserver(&mut self, i: usize) -> Result<()> {
         let name = format!("chunk{i}");
-        let mut command = self.command(&binaries::cairn());
-        command.args(["chunkserver", "--listen", &self.any_port(), "--meta", &self.meta_endpoint, "--name", &name]);
+        let (mut command, listen) = match self.chunk_hosts.get(i) {
+            Some(host) => (self.command_on(host), format!("{}:0", host.address())),
+            None => (self.command(&binaries::cairn()), self.any_port()),
+        };
+        command.args(["chunkserver", "--listen", &listen, "--meta", &self.meta_endpoint, "--name", &name]);
         command.args(["--health", "127.0.0.1:0", "--data"]).arg(self.chunkserver_dir(i));
         let host = if self.options.same_host { "one" } else { &name };
         command.args(["--label", &format!("host={host}")]).args(&self.options.chunk_args);
@@ -163,6 +181,20 @@ impl Cluster {
 
     pub fn chunkserver(&self, i: usize) -> Result<&Daemon> {
         self.chunkservers[i].as_ref().with_context(|| format!("chunkserver {i} is not running"))
+    }
+
+    pub fn chunkservers(&self) -> usize {
+        self.chunkservers.len()
+    }
+
+    /// A chunkserver's host, where it has one of its own.
+    pub fn chunk_host(&self, i: usize) -> Result<&Host> {
+        self.chunk_hosts.get(i).context("the chunkserver has no host of its own")
+    }
+
+    /// A chunkserver's disk, where it has one of its own.
+    pub fn chunk_disk(&self, i: usize) -> Result<&SmallDisk> {
+        self.chunk_disks.get(i).context("the chunkserver has no disk of its own")
     }
 
     pub fn kill_meta(&mut self) -> Result<()> {
@@ -208,9 +240,14 @@ impl Cluster {
 
     /// Mounts on another host of the cluster's network.
     pub fn mount_on(&self, host: &Host) -> Result<Mount> {
+        self.start_mount(self.command_on(host), "")
+    }
+
+    /// `cairn`, on a host of the cluster's network.
+    fn command_on(&self, host: &Host) -> Command {
         let mut command = Command::new(binaries::cairn());
         host.namespace().enter(&mut command);
-        self.start_mount(command, "")
+        command
     }
 
     fn start_mount(&self, command: Command, options: &str) -> Result<Mount> {
