@@ -10,7 +10,7 @@ use std::time::Duration;
 use cairn_proto::time::Timestamp;
 
 /// As long as those of a kernel with 250 a second.
-const TICK: Duration = Duration::from_millis(4);
+pub(super) const TICK: Duration = Duration::from_millis(4);
 
 /// The time of this mount's last committed write, for as long as nobody has seen it.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,7 +1,6 @@
 //! Writing: into the buffer, from there to the chunkservers, several pieces at a time.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_proto::attr::MAX_FILE_SIZE;
@@ -16,12 +15,9 @@ use super::changes::Reach;
 use super::error::IoError;
 use super::file::{FileIo, FileState};
 use super::pieces::{Flight, Pieces, WriteSeq};
+use super::stamp::TICK;
 use super::sync::SyncAlong;
 use crate::failpoint::{AFTER_PIECE, crash_point};
-
-/// How much earlier than the bytes their time may be seen: a tick of the clock that local file systems take their times from, in
-/// which two writes have the same one.
-const LATE: Duration = Duration::from_millis(4);
 
 /// Where a write goes.
 #[derive(Clone, Copy, Debug)]
@@ -196,7 +192,8 @@ impl FileIo {
         } else {
             state.changes.announce(end);
         }
-        if sync.is_some_and(|sync| sync.announced.is_some_and(|at| at.elapsed() > LATE)) {
+        // The time may be seen before the bytes by a tick, in which two writes have the same one.
+        if sync.is_some_and(|sync| sync.announced.is_some_and(|at| at.elapsed() > TICK)) {
             state.changes.announced_too_early();
         }
         state.forget_times(Some(state.known.mtime));
