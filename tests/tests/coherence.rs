@@ -7,81 +7,85 @@ use anyhow::{Context, Result};
 use cairn_tests::cluster::Cluster;
 use cairn_tests::pairs::{Scenario, attributes, bytes, everywhere, in_lanes, names, rounds};
 
+/// The kernel answers a lookup of a directory that others have moved, and that is in use here, with `ESTALE` if another rename between two
+/// directories is under way on the mount (`d_splice_alias` does not wait for it; see docs/semantics.md). So nothing else goes on.
+const DIRECTORIES_MOVED: Scenario = Scenario::alone(names::directories_moved);
+
 #[test]
 fn create_and_lookup() -> Result<()> {
-    everywhere(names::made_and_removed)
+    everywhere(Scenario::spread(names::made_and_removed))
 }
 
 #[test]
 fn unlink_and_open() -> Result<()> {
-    everywhere(names::removed_while_open)
+    everywhere(Scenario::spread(names::removed_while_open))
 }
 
 #[test]
 fn mkdir_and_readdir() -> Result<()> {
-    everywhere(names::listed)
+    everywhere(Scenario::spread(names::listed))
 }
 
 #[test]
 fn rename_and_stat() -> Result<()> {
-    everywhere(names::moved)
+    everywhere(Scenario::spread(names::moved))
 }
 
 #[test]
 fn rename_and_lookup_of_directories() -> Result<()> {
-    everywhere(names::directories_moved)
+    everywhere(DIRECTORIES_MOVED)
 }
 
 #[test]
 fn links_and_their_targets() -> Result<()> {
-    everywhere(names::linked)
+    everywhere(Scenario::spread(names::linked))
 }
 
 #[test]
 fn write_and_read() -> Result<()> {
-    everywhere(bytes::written)
+    everywhere(Scenario::spread(bytes::written))
 }
 
 #[test]
 fn append_and_append() -> Result<()> {
-    everywhere(bytes::appended)
+    everywhere(Scenario::spread(bytes::appended))
 }
 
 #[test]
 fn truncate_and_read() -> Result<()> {
-    everywhere(bytes::cut_and_grown)
+    everywhere(Scenario::spread(bytes::cut_and_grown))
 }
 
 #[test]
 fn mmap_and_write() -> Result<()> {
-    everywhere(bytes::mapped)
+    everywhere(Scenario::spread(bytes::mapped))
 }
 
 #[test]
 fn setattr_and_getattr() -> Result<()> {
-    everywhere(attributes::set)
+    everywhere(Scenario::spread(attributes::set))
 }
 
 #[test]
 fn setxattr_and_getxattr() -> Result<()> {
-    everywhere(attributes::extended)
+    everywhere(Scenario::spread(attributes::extended))
 }
 
 #[test]
 fn all_of_it_on_three_mounts() -> Result<()> {
     let scenarios: [(&str, Scenario); 12] = [
-        ("made_and_removed", names::made_and_removed),
-        ("removed_while_open", names::removed_while_open),
-        ("listed", names::listed),
-        ("moved", names::moved),
-        ("directories_moved", names::directories_moved),
-        ("linked", names::linked),
-        ("written", bytes::written),
-        ("appended", bytes::appended),
-        ("cut_and_grown", bytes::cut_and_grown),
-        ("mapped", bytes::mapped),
-        ("set", attributes::set),
-        ("extended", attributes::extended),
+        ("made_and_removed", Scenario::spread(names::made_and_removed)),
+        ("removed_while_open", Scenario::spread(names::removed_while_open)),
+        ("listed", Scenario::spread(names::listed)),
+        ("moved", Scenario::spread(names::moved)),
+        ("directories_moved", DIRECTORIES_MOVED),
+        ("linked", Scenario::spread(names::linked)),
+        ("written", Scenario::spread(bytes::written)),
+        ("appended", Scenario::spread(bytes::appended)),
+        ("cut_and_grown", Scenario::spread(bytes::cut_and_grown)),
+        ("mapped", Scenario::spread(bytes::mapped)),
+        ("set", Scenario::spread(attributes::set)),
+        ("extended", Scenario::spread(attributes::extended)),
     ];
     let cluster = Cluster::start()?;
     let mounts = [cluster.mount()?, cluster.mount()?, cluster.mount()?];

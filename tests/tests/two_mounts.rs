@@ -11,6 +11,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Barrier;
 use std::time::Duration;
 
 use cairn_tests::cluster::{Cluster, Options};
@@ -103,6 +104,37 @@ fn a_file_that_one_removed_lives_while_the_other_has_it_open() {
         reader.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(&bytes, b"kept");
         assert_eq!(reader.metadata().unwrap().nlink(), 0);
+    });
+    one.unmount().unwrap();
+    two.unmount().unwrap();
+}
+
+/// The lease that comes with a first look may be taken back before the kernel has entered what was seen.
+#[test]
+fn a_first_look_during_a_change_is_right_after_it() {
+    let cluster = Cluster::start().unwrap();
+    let (one, two) = (cluster.mount().unwrap(), cluster.mount().unwrap());
+    let other = two.path().to_owned();
+    one.run(move |root| {
+        for round in 0..3000 {
+            let name = format!("d{round}");
+            fs::create_dir(other.join(&name)).unwrap();
+            let both = Barrier::new(2);
+            let looked = std::thread::scope(|scope| {
+                let looking = scope.spawn(|| {
+                    both.wait();
+                    File::open(root.join(&name))
+                });
+                both.wait();
+                fs::set_permissions(other.join(&name), PermissionsExt::from_mode(0o700)).unwrap();
+                fs::remove_dir(other.join(&name)).unwrap();
+                looking.join().unwrap()
+            });
+            if let Ok(opened) = looked {
+                let (nlink, mode) = (opened.metadata().unwrap().nlink(), opened.metadata().unwrap().mode() & 0o777);
+                assert_eq!((nlink, mode), (0, 0o700), "round {round}");
+            }
+        }
     });
     one.unmount().unwrap();
     two.unmount().unwrap();

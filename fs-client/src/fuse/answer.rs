@@ -1,19 +1,18 @@
 //! How results become fuser's replies.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_proto::lock::Lock;
 use cairn_proto::meta::FsStat;
 use fuser::{
-    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 use parking_lot::Mutex;
 
 use super::convert;
-use crate::vfs::{self, DirHandle, Looked, Lookup, Opening};
+use crate::vfs::{self, DirHandle, Looked, Opening};
 
 /// Inode numbers are never reused, so there is but one generation of each.
 pub(super) const GENERATION: Generation = Generation(0);
@@ -48,26 +47,6 @@ impl Answer for ReplyEmpty {
 
     fn send(self, (): ()) {
         self.ok();
-    }
-
-    fn fail(self, errno: Errno) {
-        self.error(errno);
-    }
-}
-
-impl Answer for ReplyEntry {
-    type Value = Lookup;
-
-    fn send(self, lookup: Lookup) {
-        match lookup {
-            Lookup::Found(looked) => {
-                let attr = convert::attr(&looked.attr);
-                self.entry_with_ttls(&looked.attr_validity, &looked.name_validity, &attr, GENERATION);
-            }
-            Lookup::Absent(Duration::ZERO) => self.error(Errno::ENOENT),
-            // Inode 0: there is no such name, and the kernel may remember that.
-            Lookup::Absent(validity) => self.entry(&validity, &convert::absent(), GENERATION),
-        }
     }
 
     fn fail(self, errno: Errno) {
@@ -156,25 +135,6 @@ impl Answer for ReplyOpen {
             Opened::File(opening) => Handle::File(opening.handle),
             Opened::Directory(handle) => Handle::Directory(*handle),
         })
-    }
-}
-
-impl Answer for ReplyCreate {
-    type Value = (Looked, Opening);
-
-    fn send(self, (looked, opening): (Looked, Opening)) {
-        // One time for both the name and the attributes.
-        let validity = looked.attr_validity.min(looked.name_validity);
-        let handle = FileHandle(opening.handle.0);
-        self.created(&validity, &convert::attr(&looked.attr), GENERATION, handle, open_flags(&opening));
-    }
-
-    fn fail(self, errno: Errno) {
-        self.error(errno);
-    }
-
-    fn opened((_, opening): &Self::Value) -> Option<Handle> {
-        Some(Handle::File(opening.handle))
     }
 }
 
@@ -298,7 +258,7 @@ impl Answer for ReplyIoctl {
     }
 }
 
-fn open_flags(opening: &Opening) -> FopenFlags {
+pub(super) fn open_flags(opening: &Opening) -> FopenFlags {
     let mut flags = FopenFlags::empty();
     if opening.keep_pages {
         flags |= FopenFlags::FOPEN_KEEP_CACHE;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use cairn_proto::attr::{FileKind, MODE_BITS, SetAttr};
+use cairn_proto::attr::{MODE_BITS, SetAttr};
 use cairn_proto::lock;
 use cairn_proto::meta::NewNode;
 use fuser::{
@@ -35,11 +35,11 @@ impl Filesystem for FuseShim {
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (vfs, name) = (self.vfs(), name.to_owned());
-        self.ask(request, "lookup", reply, async move { vfs.lookup(inode(parent), &name).await });
+        self.ask(request, "lookup", self.naming(reply), async move { vfs.lookup(inode(parent), &name).await });
     }
 
-    fn forget(&self, _request: &Request, _ino: INodeNo, _lookups: u64) {
-        // Nothing is kept for the kernel's sake.
+    fn forget(&self, _request: &Request, ino: INodeNo, lookups: u64) {
+        self.inodes.forgotten(inode(ino), lookups);
     }
 
     fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
@@ -96,7 +96,7 @@ impl Filesystem for FuseShim {
         reply: ReplyEntry,
     ) {
         let (vfs, caller, name) = (self.vfs(), caller(request), name.to_owned());
-        self.serve(request, "mknod", reply, async move {
+        self.serve(request, "mknod", self.naming(reply), async move {
             let new = NewInode { node: convert::node(mode, rdev)?, mode, umask };
             vfs.make(caller, inode(parent), &name, new).await.map(Lookup::Found)
         });
@@ -105,7 +105,7 @@ impl Filesystem for FuseShim {
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         let (vfs, caller, name) = (self.vfs(), caller(request), name.to_owned());
         let new = NewInode { node: NewNode::Directory, mode, umask };
-        self.serve(request, "mkdir", reply, async move {
+        self.serve(request, "mkdir", self.naming(reply), async move {
             vfs.make(caller, inode(parent), &name, new).await.map(Lookup::Found)
         });
     }
@@ -123,7 +123,7 @@ impl Filesystem for FuseShim {
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let (vfs, caller, name) = (self.vfs(), caller(request), name.to_owned());
         let target = target.as_os_str().as_bytes().to_vec();
-        self.serve(request, "symlink", reply, async move {
+        self.serve(request, "symlink", self.naming(reply), async move {
             vfs.symlink(caller, inode(parent), &name, target).await.map(Lookup::Found)
         });
     }
@@ -147,7 +147,7 @@ impl Filesystem for FuseShim {
 
     fn link(&self, request: &Request, ino: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
         let (vfs, name) = (self.vfs(), new_name.to_owned());
-        self.serve(request, "link", reply, async move {
+        self.serve(request, "link", self.naming(reply), async move {
             vfs.link(inode(ino), inode(new_parent), &name).await.map(Lookup::Found)
         });
     }
@@ -171,7 +171,9 @@ impl Filesystem for FuseShim {
     ) {
         let (vfs, caller, name) = (self.vfs(), caller(request), name.to_owned());
         let new = NewInode { node: NewNode::File, mode, umask };
-        self.serve(request, "create", reply, async move { vfs.create(caller, inode(parent), &name, new, flags).await });
+        self.serve(request, "create", self.naming(reply), async move {
+            vfs.create(caller, inode(parent), &name, new, flags).await
+        });
     }
 
     fn read(
@@ -340,9 +342,9 @@ impl Filesystem for FuseShim {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        let (vfs, listing) = (self.vfs(), Listing::new(reply));
+        let (vfs, namer, listing) = (self.vfs(), self.namer(), Listing::new(reply));
         self.ask(request, "readdirplus", listing.clone(), async move {
-            let add = |entry: Listed<'_>| listing.add(|reply| add_with_attr(reply, &entry));
+            let add = |entry: Listed<'_>| namer.list(&listing, &entry);
             vfs.readdir(DirHandle(handle.0), offset, true, add).await
         });
     }
@@ -466,21 +468,5 @@ impl Filesystem for FuseShim {
             copied.unwrap_or(Err(VfsError::Interrupted)).map(|copied| copied as u32)
         };
         self.start(call(request, "copy_file_range", Left::GoesOn), None, Some(given_up), reply, Box::pin(work));
-    }
-}
-
-/// Adds an entry with its attributes; says whether there was no room for it.
-fn add_with_attr(reply: &mut ReplyDirectoryPlus, entry: &Listed<'_>) -> bool {
-    let (ino, name) = (convert::ino(entry.inode), OsStr::from_bytes(entry.name));
-    match &entry.looked {
-        Some(looked) => {
-            let validity = looked.attr_validity.min(looked.name_validity);
-            let attr = convert::attr(&looked.attr);
-            reply.add(ino, entry.next, name, &validity, &attr, super::answer::GENERATION)
-        }
-        None => {
-            let attr = convert::bare(entry.inode, FileKind::Directory);
-            reply.add(ino, entry.next, name, &std::time::Duration::ZERO, &attr, super::answer::GENERATION)
-        }
     }
 }

@@ -12,6 +12,7 @@ mod convert;
 mod fate;
 mod filesystem;
 mod init;
+mod inodes;
 mod interrupts;
 mod notify;
 mod outcome;
@@ -28,10 +29,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use init::MAX_REQUEST_BYTES;
+pub use inodes::KernelInodes;
 pub use notify::KernelNotifier;
 pub use sync::sync_mount;
 
 use self::answer::Answer;
+use self::inodes::{Namer, Naming};
 use self::interrupts::{Interruptible, Interrupts};
 use self::outcome::Outcomes;
 use self::waiting::{Call, Left, Waiting, Work};
@@ -46,6 +49,7 @@ pub struct FuseShim {
     interrupts: Interrupts,
     outcomes: Arc<Outcomes>,
     waiting: Waiting,
+    inodes: Arc<KernelInodes>,
 }
 
 impl FuseShim {
@@ -53,11 +57,24 @@ impl FuseShim {
     pub fn new(vfs: Arc<Vfs>, runtime: Handle, tasks: TaskTracker) -> Self {
         let outcomes = Arc::new(Outcomes::default());
         let waiting = Waiting::new(vfs.clone(), outcomes.clone());
-        Self { vfs, runtime, tasks, interrupts: Interrupts::default(), outcomes, waiting }
+        Self { vfs, runtime, tasks, interrupts: Interrupts::default(), outcomes, waiting, inodes: Arc::default() }
+    }
+
+    /// What the kernel was told of.
+    pub fn inodes(&self) -> Arc<KernelInodes> {
+        self.inodes.clone()
     }
 
     fn vfs(&self) -> Arc<Vfs> {
         self.vfs.clone()
+    }
+
+    fn namer(&self) -> Namer {
+        Namer::new(self.inodes.clone(), self.vfs.clone())
+    }
+
+    fn naming<R>(&self, reply: R) -> Naming<R> {
+        Naming { reply, namer: self.namer() }
     }
 
     /// Sends what `work` comes to as the reply to an operation that adds something: interrupted, it goes on.

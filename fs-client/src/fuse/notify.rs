@@ -7,11 +7,15 @@
 //! were among it, nobody would tell the kernel that they will not be answered, and the mount would hang, client and all. So the thread has
 //! a table of descriptors of its own, and in it nothing but a clone of the device: a client that is killed lets go of all else. It can wake
 //! nobody, as the runtime does that by a descriptor; what it has sent it passes on to another thread.
+//!
+//! An inode that the kernel was told of a moment ago may not be there yet: see [`super::inodes`].
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cairn_proto::ids::InodeId;
@@ -21,7 +25,13 @@ use nix::sched::{CloneFlags, unshare};
 use tokio::sync::oneshot;
 
 use super::convert;
+use super::inodes::KernelInodes;
 use crate::vfs::KernelCache;
+
+/// Before the kernel is told again to drop what it has not entered yet: about as long as it takes to wake the program that has asked.
+const ENTERS_IN: Duration = Duration::from_micros(50);
+/// By then it has entered it, or never will: the connection is being taken down.
+const ENTERED_BY: Duration = Duration::from_secs(10);
 
 /// Sends notifications, in order, until it is dropped.
 #[derive(Debug)]
@@ -39,7 +49,8 @@ enum Notification {
 }
 
 impl KernelNotifier {
-    pub fn start(notifier: Notifier) -> io::Result<Self> {
+    /// `inodes`: what the kernel is told of.
+    pub fn start(notifier: Notifier, inodes: Arc<KernelInodes>) -> io::Result<Self> {
         // By trying: older kernels refuse what they do not know.
         let can_forget_names = notifier.inc_epoch().is_ok();
         if !can_forget_names {
@@ -54,7 +65,7 @@ impl KernelNotifier {
         let (begun, has_begun) = channel();
         spawn("fuse-notify", move || {
             let _ = begun.send(let_go_of_all_but(clone.raw_fd()));
-            send(&clone, &next, &sent);
+            send(&clone, &inodes, &next, &sent);
         })?;
         if let Ok(Err(error)) = has_begun.recv() {
             tracing::warn!(%error, "the mount may hang if its client is killed");
@@ -104,16 +115,36 @@ fn let_go_of_all_but(kept: RawFd) -> io::Result<()> {
 }
 
 /// The thread without descriptors.
-fn send(notifier: &Notifier, waiting: &Receiver<Notification>, sent: &Sender<(Notification, io::Result<()>)>) {
+fn send(
+    notifier: &Notifier,
+    inodes: &KernelInodes,
+    waiting: &Receiver<Notification>,
+    sent: &Sender<(Notification, io::Result<()>)>,
+) {
     for notification in waiting {
         let taken = match &notification {
-            // Length 0: to the end of the file.
-            Notification::DropPages(inode) => notifier.inval_inode(convert::ino(*inode), 0, 0),
+            Notification::DropPages(inode) => drop_pages(notifier, inodes, *inode),
             Notification::ForgetNames => notifier.inc_epoch(),
             Notification::Mark(_) => Ok(()),
         };
         // The other thread ends after this one.
         let _ = sent.send((notification, taken));
+    }
+}
+
+/// Answers when the kernel remembers nothing of the inode, or not what it was told before this.
+fn drop_pages(notifier: &Notifier, inodes: &KernelInodes, inode: InodeId) -> io::Result<()> {
+    let since = Instant::now();
+    loop {
+        // Length 0: to the end of the file.
+        match notifier.inval_inode(convert::ino(inode), 0, 0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            taken => return taken,
+        }
+        if !inodes.contain(inode) || since.elapsed() > ENTERED_BY {
+            return Ok(());
+        }
+        thread::sleep(ENTERS_IN);
     }
 }
 

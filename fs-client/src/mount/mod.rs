@@ -67,6 +67,7 @@ impl Mount {
         }
         let calls = TaskTracker::new();
         let shim = FuseShim::new(client.vfs().clone(), Handle::current(), calls.clone());
+        let inodes = shim.inodes();
         let attached = match attach::attach(shim, &config).await {
             Ok(attached) => attached,
             Err(error) => {
@@ -75,7 +76,7 @@ impl Mount {
                 return Err(error);
             }
         };
-        match KernelNotifier::start(attached.notifier) {
+        match KernelNotifier::start(attached.notifier, inodes) {
             Ok(notifier) => client.vfs().attach_kernel(Box::new(notifier)),
             Err(error) => tracing::error!(%error, "the kernel will not be told of changes by others"),
         }

@@ -130,10 +130,16 @@ impl Vfs {
         Ok(())
     }
 
-    /// Lists what the page holds.
+    /// Lists what the page holds, up to what would have to be waited for: who is listed may be taken back meanwhile, and that waits for
+    /// the kernel to have heard of it.
     async fn list(&self, page: &mut Page, sink: &mut (impl FnMut(Listed<'_>) -> bool + Send)) -> Result<(), VfsError> {
+        let first = page.listed;
         while let Some(entry) = page.entries.get(page.listed) {
-            let looked = if page.plus { Some(self.listed_attr(page.dir, entry).await?) } else { None };
+            let looked = match page.plus.then(|| self.listed_attr(page.dir, entry)) {
+                Some(None) if page.listed > first => return Ok(()),
+                Some(None) => Some(self.getattr(entry.inode).await?),
+                looked => looked.flatten(),
+            };
             let listed = Listed {
                 name: entry.name.as_bytes(),
                 inode: entry.inode,
@@ -150,20 +156,19 @@ impl Vfs {
         Ok(())
     }
 
-    /// The newest attributes of an entry that was fetched a moment ago.
-    async fn listed_attr(&self, dir: InodeId, entry: &DirEntry) -> Result<Looked, VfsError> {
+    /// The newest attributes that are known of an entry that was fetched a moment ago.
+    fn listed_attr(&self, dir: InodeId, entry: &DirEntry) -> Option<Looked> {
         if let Some(attr) = self.delegations.attr(entry.inode).or_else(|| self.known.attr(entry.inode)) {
-            return Ok(self.named_here(dir, attr));
+            return Some(self.named_here(dir, attr));
         }
         let newest = self.known.last_seen(entry.inode);
         let newer = |known: &Attr| entry.attr.as_ref().is_none_or(|attr| known.changed_at > attr.changed_at);
-        match newest.filter(newer).or_else(|| entry.attr.clone()) {
-            // Right a moment ago. The kernel asks again before it shows it to anybody.
-            Some(attr) => {
-                Ok(Looked { attr: self.shown(attr), attr_validity: Duration::ZERO, name_validity: Duration::ZERO })
-            }
-            None => self.getattr(entry.inode).await,
-        }
+        // Right a moment ago. The kernel asks again before it shows it to anybody.
+        newest.filter(newer).or_else(|| entry.attr.clone()).map(|attr| Looked {
+            attr: self.shown(attr),
+            attr_validity: Duration::ZERO,
+            name_validity: Duration::ZERO,
+        })
     }
 
     /// The page that starts after `after`: what is left of the last one, or a new one.

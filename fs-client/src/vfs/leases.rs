@@ -9,6 +9,7 @@ use futures::StreamExt;
 
 use super::Vfs;
 use super::error::VfsError;
+use crate::cache::Asked;
 use crate::io::{FileIo, Reading, Writing};
 use crate::meta::MetaError;
 
@@ -31,6 +32,16 @@ pub(super) enum Turn<'a> {
 }
 
 impl Vfs {
+    /// To be taken before something is asked for whose answer others may remember: see [`Self::is_current`].
+    pub fn asked(&self) -> Asked {
+        self.known.asked()
+    }
+
+    /// Whether no lease on `inode` has ended since.
+    pub fn is_current(&self, inode: InodeId, asked: Asked) -> bool {
+        self.known.is_current(inode, asked)
+    }
+
     /// Waits until what this mount remembers of a file is right, and stays so while the result lives.
     pub(super) async fn reading<'a>(&self, io: &'a FileIo) -> Result<Reading<'a>, VfsError> {
         loop {

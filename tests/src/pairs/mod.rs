@@ -2,7 +2,7 @@
 //!
 //! A scenario goes through rounds on a few files. In each, another mount acts and the rest look, before and after, so that whatever
 //! they may keep of the files is kept when it becomes wrong. All calls in a directory are made by one thread, one after the other: there are
-//! no clocks to compare and nothing to wait for. Several directories are worked in at the same time.
+//! no clocks to compare and nothing to wait for. Several directories are worked in at the same time, if the scenario stands it.
 
 pub mod attributes;
 pub mod bytes;
@@ -23,15 +23,34 @@ pub struct Views {
     roots: Vec<PathBuf>,
 }
 
+/// What is gone through.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    pub rounds: Rounds,
+    /// Directories that the rounds on several mounts are spread over.
+    lanes: u64,
+}
+
 /// Goes through that many rounds.
-pub type Scenario = fn(&Views, u64) -> Result<()>;
+pub type Rounds = fn(&Views, u64) -> Result<()>;
+
+impl Scenario {
+    /// In several directories at the same time.
+    pub const fn spread(rounds: Rounds) -> Self {
+        Self { rounds, lanes: LANES }
+    }
+
+    /// In one directory, with nothing else going on on the mounts.
+    pub const fn alone(rounds: Rounds) -> Self {
+        Self { rounds, lanes: 1 }
+    }
+}
 
 /// Rounds of each scenario on two mounts: `$CAIRN_PAIR_ROUNDS`, or ten thousand.
 pub fn rounds() -> u64 {
     std::env::var("CAIRN_PAIR_ROUNDS").map_or(10_000, |text| text.parse().expect("a number of rounds"))
 }
 
-/// Directories that the rounds on several mounts are spread over.
 const LANES: u64 = 4;
 
 /// Rounds where it is shown that a scenario asks for what one machine does.
@@ -42,11 +61,11 @@ fn few() -> u64 {
 /// In a local directory; on one mount, as if it were two; and on two.
 pub fn everywhere(scenario: Scenario) -> Result<()> {
     let local = tempfile::tempdir()?;
-    scenario(&Views { roots: vec![local.path().to_owned(); 2] }, few()).context("in a local directory")?;
+    (scenario.rounds)(&Views { roots: vec![local.path().to_owned(); 2] }, few()).context("in a local directory")?;
     let cluster = Cluster::start()?;
     let mounts = [cluster.mount()?, cluster.mount()?];
     let roots = mounts.each_ref().map(|mount| mount.path());
-    scenario(&Views::make(&[roots[0]; 2], "one")?, few()).context("on one mount")?;
+    (scenario.rounds)(&Views::make(&[roots[0]; 2], "one")?, few()).context("on one mount")?;
     in_lanes(&roots, "two", scenario, rounds()).context("on two mounts")?;
     mounts.into_iter().try_for_each(|mount| mount.unmount())
 }
@@ -57,10 +76,10 @@ pub fn in_lanes(roots: &[&Path], name: &str, scenario: Scenario, rounds: u64) ->
         let start = |lane| {
             scope.spawn(move || {
                 let name = format!("{name}{lane}");
-                scenario(&Views::make(roots, &name)?, rounds.div_ceil(LANES)).context(name)
+                (scenario.rounds)(&Views::make(roots, &name)?, rounds.div_ceil(scenario.lanes)).context(name)
             })
         };
-        let lanes: Vec<_> = (0..LANES).map(start).collect();
+        let lanes: Vec<_> = (0..scenario.lanes).map(start).collect();
         lanes.into_iter().try_for_each(|lane| lane.join().expect("scenarios fail without panics"))
     })
 }

@@ -97,10 +97,13 @@ impl Notifier {
     /// Invalidate the kernel cache for a given inode (metadata and
     /// data in the given range)
     /// # Errors
-    /// Returns an error if the kernel rejects the notification.
+    /// Returns an error if the kernel rejects the notification; `NotFound` if
+    /// it has no such inode.
     pub fn inval_inode(&self, ino: INodeNo, offset: i64, len: i64) -> io::Result<()> {
         let notif = Notification::new_inval_inode(ino, offset, len);
-        self.send_inval(notify_code::FUSE_NOTIFY_INVAL_INODE, &notif)
+        // An inode whose entry is on its way to the kernel is not there yet: the
+        // caller may want to try again.
+        self.send(notify_code::FUSE_NOTIFY_INVAL_INODE, &notif)
     }
 
     /// Update the kernel's cached copy of a given inode's data
