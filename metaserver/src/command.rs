@@ -60,6 +60,8 @@ pub enum Decided {
         position: u64,
         inode: Option<InodeId>,
     },
+    /// For `ReplaceFailed`: no member has a copy, and these are to be given empty ones, which the writer fills.
+    Anew(Vec<ServerId>),
 }
 
 /// Where a new chunk goes.

@@ -84,7 +84,7 @@ pub struct FakeServer {
     pub copies: HashMap<ChunkHandle, ChunkStat>,
     /// It does not answer.
     pub silent: bool,
-    /// It falls silent when it has said who it is.
+    /// It falls silent when it has said what it has.
     pub dying: bool,
     /// It takes no copies.
     pub full: bool,
@@ -129,14 +129,14 @@ fn find(server: &mut FakeServer, handle: ChunkHandle) -> Result<&mut ChunkStat, 
 #[async_trait]
 impl Peers for FakePeers {
     async fn identity(&self, at: &Endpoint) -> Result<ServerId, PeerError> {
-        self.at(at, |id, server| {
-            server.silent = server.dying;
-            Ok(id)
-        })
+        self.at(at, |id, _| Ok(id))
     }
 
     async fn stat(&self, at: &Endpoint, handle: ChunkHandle) -> Result<ChunkStat, PeerError> {
-        self.at(at, |_, server| find(server, handle).copied())
+        self.at(at, |_, server| {
+            server.silent = server.dying;
+            find(server, handle).copied()
+        })
     }
 
     async fn block_table(&self, at: &Endpoint, handle: ChunkHandle) -> Result<BlockTable, PeerError> {

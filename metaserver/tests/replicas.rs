@@ -156,7 +156,7 @@ impl World {
     async fn replace(&mut self, location: &ChunkLocation, failed: ServerId) -> Result<ChunkLocation, FsError> {
         let id = location.id;
         let (inode, index, handle, version) = (id.inode, id.index, id.handle, id.version);
-        let report = Mutation::ReplaceFailed { inode, index, handle, version, failed: vec![failed] };
+        let report = Mutation::ReplaceFailed { inode, index, handle, version, failed: vec![failed], held: 0 };
         match self.client.mutate(report).await? {
             MutationReply::Chunks(mut chunks) => Ok(chunks.remove(0)),
             other => panic!("{other:?}"),

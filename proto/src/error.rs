@@ -69,6 +69,9 @@ pub enum FsError {
     /// The metaserver's own storage failed; its log says how.
     #[error("the metaserver's storage failed")]
     Storage,
+    /// All servers that should hold the chunk answer that they do not. Nothing is to be waited for.
+    #[error("all copies of {0} are lost: remove the file, or truncate it, to write there again")]
+    ChunkLost(ChunkHandle),
 }
 
 impl FsError {

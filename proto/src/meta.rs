@@ -138,12 +138,17 @@ pub enum Mutation {
     ClearTrim { inode: InodeId, index: ChunkIndex, handle: ChunkHandle, trimmed_at: u32 },
     /// Members of a chunk failed a write at `version`. The survivors that the metaserver can reach go on under the next version.
     /// Where nobody would survive the members stay as they are. Answers `Chunks` with the one location.
+    ///
+    /// Where no member has a copy, and the writer has all bytes that were ever committed (`held`), empty copies are made for it to write them
+    /// again; and where it has not, [`FsError::ChunkLost`] says that they are gone.
     ReplaceFailed {
         inode: InodeId,
         index: ChunkIndex,
         handle: ChunkHandle,
         version: ChunkVersion,
         failed: Vec<ServerId>,
+        /// The writer has all bytes of the chunk up to this one.
+        held: u32,
     },
     /// Changes what new entries of a directory, or the chunks of a file, ask for. Answers [`MutationReply::Policy`].
     SetPolicy { inode: InodeId, change: PolicyChange },

@@ -1,12 +1,16 @@
 //! Chunkservers whose power is cut: what was not synced is gone from their disks, and their kernels have booted anew
 //! (`runtime/src/faults.rs`). An `fsync` that returned 0 has not lied.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cairn_tests::cluster::{Cluster, Faults, Options};
+use cairn_tests::journal::{Names, Writer};
 use cairn_tests::locker::Locker;
-use cairn_tests::{binaries, run};
+use cairn_tests::{binaries, pattern, run};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 const MIB: usize = 1 << 20;
 /// What the tests write without a sync, MiB.
@@ -82,4 +86,84 @@ fn fsync_makes_good_what_one_copy_has_lost() -> Result<()> {
 #[test]
 fn fsync_makes_good_what_all_copies_have_lost_or_fails() -> Result<()> {
     overwritten_cut_synced_cut(2)
+}
+
+/// No copy is left of a chunk that was never synced. The mount has all of it still.
+#[test]
+fn fsync_makes_good_what_no_copy_is_left_of() -> Result<()> {
+    let mut cluster = cluster()?;
+    let mount = cluster.mount()?;
+    let mut program = Locker::start(mount.path())?;
+    program.expect("open f", "ok")?;
+    program.expect("write 0 0 z", "ok")?;
+    write_unsynced(&cluster, &mut program, 0)?;
+    cut_power(&mut cluster, &[0, 1, 2])?;
+    program.begin("fsync 0")?;
+    ensure!(program.answer_within(SETTLE).context("fsync did not return")? == "ok", "fsync failed");
+    drop(program);
+    mount.unmount()?;
+    cut_power(&mut cluster, &[0, 1, 2])?;
+    let mount = cluster.mount()?;
+    let want: String = (0..WRITTEN).map(|n| letter(n).repeat(MIB)).collect();
+    ensure!(std::fs::read(mount.join("f"))? == want.into_bytes(), "fsync has lied");
+    mount.unmount()?;
+    cluster.wait_settled(SETTLE)?;
+    cluster.assert_fsck_clean()
+}
+
+/// Nor is the mount that wrote it. Others are told, and may begin anew.
+#[test]
+fn what_is_lost_for_good_is_an_error_until_the_file_is_truncated() -> Result<()> {
+    let mut cluster = cluster()?;
+    let first = cluster.mount()?;
+    let mut program = Locker::start(first.path())?;
+    program.expect("open f", "ok")?;
+    program.expect("write 0 0 z", "ok")?;
+    write_unsynced(&cluster, &mut program, 0)?;
+    first.kill()?;
+    drop(program);
+    cut_power(&mut cluster, &[0, 1, 2])?;
+    let mount = cluster.mount()?;
+    let mut program = Locker::start(mount.path())?;
+    program.expect("open f", "ok")?;
+    program.expect("write 0 100 y", "ok")?;
+    program.begin("fsync 0")?;
+    let synced = program.answer_within(SETTLE).context("fsync did not return")?;
+    ensure!(synced == "EIO", "fsync: {synced}");
+    drop(program);
+    std::fs::write(mount.join("f"), "anew")?;
+    std::fs::File::open(mount.join("f"))?.sync_all()?;
+    cut_power(&mut cluster, &[0, 1, 2])?;
+    ensure!(std::fs::read(mount.join("f"))? == b"anew", "it is not what was written after it was truncated");
+    mount.unmount()?;
+    cluster.wait_settled(SETTLE)?;
+    cluster.assert_fsck_clean()
+}
+
+#[test]
+fn what_was_synced_is_there_after_any_power_cut() -> Result<()> {
+    let seed = pattern::seed("power_cuts");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut cluster = cluster()?;
+    let mount = cluster.mount()?;
+    let start = |n| Writer::start(&mount.join(&format!("w{n}")), seed.wrapping_add(n), Names::AsReturned);
+    let writers = (0..3).map(start).collect::<Result<Vec<_>>>()?;
+    for round in 0..8 {
+        thread::sleep(Duration::from_millis(rng.random_range(300..1_500)));
+        let servers = if round % 2 == 0 { vec![0, 1, 2] } else { vec![rng.random_range(0..3)] };
+        cut_power(&mut cluster, &servers)?;
+    }
+    let journals =
+        writers.into_iter().map(Writer::finish).collect::<Result<Vec<_>>>().with_context(|| format!("seed {seed}"))?;
+    let synced: usize = journals.iter().map(|journal| journal.records.len()).sum();
+    ensure!(synced > 50, "the load hardly ran: {synced} steps");
+    mount.unmount()?;
+    cut_power(&mut cluster, &[0, 1, 2])?;
+    let mount = cluster.mount()?;
+    for (n, journal) in journals.into_iter().enumerate() {
+        journal.at(&mount.join(&format!("w{n}"))).check().with_context(|| format!("seed {seed}"))?;
+    }
+    mount.unmount()?;
+    cluster.wait_settled(SETTLE)?;
+    cluster.assert_fsck_clean().with_context(|| format!("seed {seed}"))
 }

@@ -51,8 +51,9 @@ impl MetaIo for Delegations {
         handle: ChunkHandle,
         version: ChunkVersion,
         failed: Vec<ServerId>,
+        held: u32,
     ) -> Result<ChunkLocation, MetaError> {
-        MetaIo::replace_failed(&*self.meta, inode, index, handle, version, failed).await
+        MetaIo::replace_failed(&*self.meta, inode, index, handle, version, failed, held).await
     }
 
     async fn clear_trim(

@@ -45,7 +45,7 @@ struct Unsynced {
     boots: Vec<(ServerId, BootId)>,
     /// Everything that was acknowledged is retained.
     complete: bool,
-    /// Members that have acknowledged under two boot ids.
+    /// Members that have acknowledged under two boot ids, or are known to have lost what they acknowledged.
     restarted: BTreeSet<ServerId>,
 }
 
@@ -292,6 +292,21 @@ impl Acks {
         }
     }
 
+    /// All copies of a chunk are lost, and there are empty ones in their place: whoever has acknowledged something of it has lost it.
+    pub(super) fn made_anew(&mut self, index: ChunkIndex) {
+        for chunk in [self.unsynced.get_mut(&index), self.in_sync.get_mut(&index)].into_iter().flatten() {
+            chunk.restarted.extend(chunk.boots.iter().map(|(server, _)| *server));
+        }
+    }
+
+    /// No copy is left of a chunk that is being synced, nor can be made.
+    pub(super) fn lost(&mut self, index: ChunkIndex) {
+        self.in_sync.remove(&index);
+        self.unsynced.remove(&index);
+        self.cut(bytes_of(index));
+        self.diverged(index);
+    }
+
     /// Nothing of the file matters any more.
     pub(super) fn discard(&mut self) {
         self.truncate(0);
@@ -432,6 +447,21 @@ mod tests {
         acks.truncate(0);
         write(&mut acks, 0, b"abcd", &ack(&[(a, 2), (b, 2)]));
         assert!(acks.has_dirty(), "it is another chunk");
+    }
+
+    #[test]
+    fn what_lost_copies_had_is_written_again_to_new_ones() {
+        let a = ServerId::random();
+        let mut acks = Acks::new(Budget::new(100));
+        write(&mut acks, 0, b"abcd", &ack(&[(a, 1)]));
+        acks.made_anew(CHUNK.0);
+        let sync = acks.begin_sync();
+        // The same kernel: the disk has lost it.
+        assert_eq!(acks.synced(&sync, CHUNK.0, Some(&ack(&[(a, 1)]))), Outcome::WriteAgain(vec![a], all_of(b"abcd")));
+        write(&mut acks, 0, b"abcd", &ack(&[(a, 1)]));
+        acks.begin_sync();
+        acks.lost(CHUNK.0);
+        assert!(!acks.has_unsynced() && !acks.has_dirty());
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Chains {
                 if !location.replicas.iter().any(|replica| servers.contains(&replica.server)) {
                     return Ok(true);
                 }
-                let next = self.locations.replace(&location, servers.to_vec()).await?;
+                let next = self.locations.replace(&location, servers.to_vec(), 0).await?;
                 Ok(next.id != location.id)
             };
             match tried.await {
@@ -152,6 +152,24 @@ impl Chains {
                     let error = IoError::Unwritable { inode: self.inode, index, handle, last };
                     operation.attempts.pause(error).await?;
                 }
+                Err(error) => self.wait_out(&mut operation, error).await?,
+            }
+        }
+    }
+
+    /// Has a chunk of which no copy is left made anew. Its first `held` bytes are to be written again by the caller, who has them: see
+    /// [`MetaIo::replace_failed`](super::meta_io::MetaIo::replace_failed).
+    pub(super) async fn make_anew(&self, index: ChunkIndex, held: u32) -> Result<(), IoError> {
+        let mut operation = self.operation(index, Repeat::Freely);
+        loop {
+            let tried = async {
+                match self.locations.locate(index, index).await? {
+                    Some(location) => self.locations.replace(&location, Vec::new(), held).await.map(drop),
+                    None => Ok(()),
+                }
+            };
+            match tried.await {
+                Ok(()) => return Ok(()),
                 Err(error) => self.wait_out(&mut operation, error).await?,
             }
         }
@@ -256,7 +274,7 @@ impl Chains {
         tracing::warn!(%server, chunk = %location.id.handle, inode = %self.inode, %error,
             "a chunkserver failed: going on without it");
         let error = unwritable(&error);
-        match self.locations.replace(&location, vec![server]).await {
+        match self.locations.replace(&location, vec![server], 0).await {
             Err(error) => self.wait_out(operation, error).await,
             Ok(next) if next.id != location.id => Ok(()),
             Ok(_) if full => Err(IoError::NoSpace { inode: self.inode, index: operation.index }),

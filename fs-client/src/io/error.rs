@@ -43,6 +43,11 @@ pub enum IoError {
 }
 
 impl IoError {
+    /// No copy is left of a chunk.
+    pub(super) fn is_lost_chunk(&self) -> bool {
+        matches!(self, Self::Meta { cause: MetaError::Refused(FsError::ChunkLost(_)), .. })
+    }
+
     /// The file was removed meanwhile.
     pub(super) fn is_gone(&self) -> bool {
         matches!(self, Self::Meta { cause: MetaError::Refused(FsError::NotFound | FsError::Stale(_)), .. })

@@ -124,11 +124,12 @@ impl Locations {
         Ok(location)
     }
 
-    /// A new chain without `failed`, unless somebody else has got one meanwhile.
+    /// A new chain without `failed`, unless somebody else has got one meanwhile. `held`: see [`MetaIo::replace_failed`].
     pub(super) async fn replace(
         &self,
         seen: &ChunkLocation,
         failed: Vec<ServerId>,
+        held: u32,
     ) -> Result<Arc<ChunkLocation>, MetaError> {
         let index = seen.id.index;
         let (place, generation) = self.place(index);
@@ -139,7 +140,7 @@ impl Locations {
             return Ok(now);
         }
         let id = seen.id;
-        let location = self.meta.replace_failed(self.inode, index, id.handle, id.version, failed).await?;
+        let location = self.meta.replace_failed(self.inode, index, id.handle, id.version, failed, held).await?;
         if !is_usable(&location) {
             return Err(MetaError::Unreachable);
         }

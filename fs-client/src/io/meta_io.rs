@@ -39,6 +39,11 @@ pub trait MetaIo: Send + Sync + 'static {
     ) -> Result<Attr, MetaError>;
 
     /// Goes on without the members that failed. The same version in the answer means that nobody would be left.
+    ///
+    /// Where all copies are lost: [`FsError::ChunkLost`], unless all bytes that were ever committed are among the first `held`, which the
+    /// caller writes again. Then it goes on with empty copies.
+    ///
+    /// [`FsError::ChunkLost`]: cairn_proto::error::FsError::ChunkLost
     async fn replace_failed(
         &self,
         inode: InodeId,
@@ -46,6 +51,7 @@ pub trait MetaIo: Send + Sync + 'static {
         handle: ChunkHandle,
         version: ChunkVersion,
         failed: Vec<ServerId>,
+        held: u32,
     ) -> Result<ChunkLocation, MetaError>;
 
     /// The chunk is zeroed from `trimmed_at` on, on all replicas, durably.

@@ -15,6 +15,7 @@
 
 mod access;
 mod acks;
+mod anew;
 mod attempts;
 mod background;
 mod block_cache;

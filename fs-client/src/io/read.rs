@@ -133,7 +133,7 @@ impl FileIo {
 
 impl FileState {
     /// Appends what this mount has written and not let go, newer bytes after older ones.
-    fn written(&self, range: &Range<u64>, parts: &mut Parts) {
+    pub(super) fn written(&self, range: &Range<u64>, parts: &mut Parts) {
         self.acks.parts(range, parts);
         self.pieces.parts(range, parts);
     }

@@ -224,13 +224,7 @@ impl FileIo {
         index: ChunkIndex,
         handle: ChunkHandle,
     ) -> Result<Option<IoError>, IoError> {
-        let done = match how {
-            Settle::Sync => self.chains.sync(index, handle).await,
-            Settle::HandBack => {
-                crash_point(BEFORE_HAND_BACK);
-                self.chains.hand_back(index, handle).await
-            }
-        };
+        let done = self.ask_to_settle(how, index, handle).await;
         let lost = |server| IoError::LostUnsynced { inode: self.inode, index, handle, server };
         match self.take_in(to_sync, index, done)? {
             Loss::None => Ok(None),
@@ -254,6 +248,27 @@ impl FileIo {
         }
     }
 
+    async fn ask_to_settle(
+        &self,
+        how: Settle,
+        index: ChunkIndex,
+        handle: ChunkHandle,
+    ) -> Result<Option<Done>, IoError> {
+        loop {
+            let settled = match how {
+                Settle::Sync => self.chains.sync(index, handle).await,
+                Settle::HandBack => {
+                    crash_point(BEFORE_HAND_BACK);
+                    self.chains.hand_back(index, handle).await
+                }
+            };
+            match settled {
+                Ok(done) => return Ok(done),
+                Err(error) => self.make_anew(index, error).await?,
+            }
+        }
+    }
+
     fn take_in(
         &self,
         to_sync: &ToSync,
@@ -263,6 +278,12 @@ impl FileIo {
         let mut state = self.state.lock();
         let done = match done {
             Ok(done) => done,
+            Err(error) if error.is_lost_chunk() => {
+                state.acks.lost(index);
+                self.not_there(&mut state, index);
+                state.errors.record(error.clone());
+                return Err(error);
+            }
             Err(error) => {
                 state.acks.not_synced(index);
                 return Err(error);
@@ -280,12 +301,17 @@ impl FileIo {
             }
             Outcome::LeaveOut(servers) => Ok(Loss::LeaveOut(servers)),
             Outcome::Lost(server) => {
-                let chunk = index.start()..index.start() + CHUNK_SIZE;
-                state.fetches.disown(&chunk);
-                self.shared.cache.cut(self.inode, chunk);
+                self.not_there(&mut state, index);
                 Ok(Loss::Final(server))
             }
         }
+    }
+
+    /// What is remembered of a chunk is not what its copies have.
+    fn not_there(&self, state: &mut FileState, index: ChunkIndex) {
+        let chunk = index.start()..index.start() + CHUNK_SIZE;
+        state.fetches.disown(&chunk);
+        self.shared.cache.cut(self.inode, chunk);
     }
 
     /// The next [`Self::drain`] sends them.

@@ -153,7 +153,13 @@ impl FileIo {
         let fence = self.fence.lock().clone();
         let send = async {
             self.shared.meta.may_send().await;
-            self.chains.write(start, data, sync.is_some()).await
+            let index = ChunkIndex::of_offset(start).ok_or(IoError::TooLarge(self.inode))?;
+            loop {
+                match self.chains.write(start, data.clone(), sync.is_some()).await {
+                    Ok(done) => return Ok(done),
+                    Err(error) => self.make_anew(index, error).await?,
+                }
+            }
         };
         let sent = fence.run_until_cancelled(send).await;
         let outcome = sent.unwrap_or(Err(IoError::Fenced(self.inode)));

@@ -76,8 +76,9 @@ impl MetaIo for MetaClient {
         handle: ChunkHandle,
         version: ChunkVersion,
         failed: Vec<ServerId>,
+        held: u32,
     ) -> Result<ChunkLocation, io::MetaError> {
-        Ok(MetaClient::replace_failed(self, inode, index, handle, version, failed).await?)
+        Ok(MetaClient::replace_failed(self, inode, index, handle, version, failed, held).await?)
     }
 
     async fn clear_trim(

@@ -137,8 +137,9 @@ impl MetaClient {
         handle: ChunkHandle,
         version: ChunkVersion,
         failed: Vec<ServerId>,
+        held: u32,
     ) -> Result<ChunkLocation, MetaError> {
-        let mutation = Mutation::ReplaceFailed { inode, index, handle, version, failed };
+        let mutation = Mutation::ReplaceFailed { inode, index, handle, version, failed, held };
         let mut chunks = self.chunks("replace_failed", mutation).await?;
         chunks.pop().ok_or_else(|| self.unexpected("replace_failed"))
     }

@@ -67,7 +67,7 @@ fn refused(error: &FsError) -> i32 {
         | FsError::NotReady
         | FsError::Delegated(_)
         | FsError::Leased(_) => libc::EIO,
-        FsError::SessionUnknown(_) | FsError::Storage => libc::EIO,
+        FsError::SessionUnknown(_) | FsError::Storage | FsError::ChunkLost(_) => libc::EIO,
     }
 }
 

@@ -23,9 +23,14 @@ use crate::testing::{TERM, World, endpoint_of, registration, server};
 const MINUTE: Duration = Duration::from_secs(60);
 
 async fn report_failed(world: &World, handle: ChunkHandle, failed: &[ServerId]) -> Result<(), FsError> {
+    report_failed_with(world, handle, failed, 0).await
+}
+
+/// By a writer that has the chunk's first `held` bytes.
+async fn report_failed_with(world: &World, handle: ChunkHandle, failed: &[ServerId], held: u32) -> Result<(), FsError> {
     let chunk = world.chunk(handle);
     let (inode, index, version) = (chunk.inode, chunk.index, chunk.version);
-    let report = FailedWrite { inode, index, handle, version, failed: failed.to_vec() };
+    let report = FailedWrite { inode, index, handle, version, failed: failed.to_vec(), held };
     replace_failed(&world.cluster, world.origin(), report).await
 }
 
@@ -81,7 +86,7 @@ async fn an_old_report_changes_nothing() {
     let chunk = world.chunk(handle);
     let (inode, index, version) = (chunk.inode, chunk.index, chunk.version);
     for failed in [server(2), server(1)] {
-        let report = FailedWrite { inode, index, handle, version, failed: vec![failed] };
+        let report = FailedWrite { inode, index, handle, version, failed: vec![failed], held: 0 };
         replace_failed(&world.cluster, world.origin(), report).await.unwrap();
     }
     assert_eq!(world.chunk(handle).members, [server(1)]);
@@ -149,15 +154,39 @@ async fn a_chunk_that_nobody_wrote_is_made_where_a_write_of_it_was_refused() {
     assert_eq!(world.chunk(handle).members, [server(2)]);
 }
 
-#[tokio::test]
-async fn what_was_committed_is_not_made_anew() {
-    let world = World::new(2, 2).await;
+/// Two members that have lost their copies of 4096 bytes.
+async fn lost(world: &World) -> ChunkHandle {
     let handle = world.chunk_on("f", &[server(1), server(2)], 4096).await;
     for n in [1, 2] {
         world.peers.with(server(n), |fake| fake.copies.clear());
     }
-    assert_eq!(report_failed(&world, handle, &[server(1)]).await, Err(FsError::NoReplica(handle)));
+    handle
+}
+
+#[tokio::test]
+async fn what_was_committed_is_not_made_anew() {
+    let world = World::new(2, 2).await;
+    let handle = lost(&world).await;
+    for held in [0, 4095] {
+        let refused = report_failed_with(&world, handle, &[server(1)], held).await;
+        assert_eq!(refused, Err(FsError::ChunkLost(handle)));
+    }
+    world.peers.with(server(2), |fake| fake.silent = true);
+    let refused = report_failed(&world, handle, &[server(1)]).await;
+    assert_eq!(refused, Err(FsError::NoReplica(handle)), "it may have it");
+    let chunk = world.chunk(handle);
+    assert_eq!((chunk.version, chunk.length, chunk.members.len()), (ChunkVersion(1), 4096, 2), "nothing is changed");
     assert_eq!(versions(&world, handle, &[1, 2]), [None, None]);
+}
+
+#[tokio::test]
+async fn what_its_writer_has_all_of_is_made_anew() {
+    let world = World::new(2, 2).await;
+    let handle = lost(&world).await;
+    report_failed_with(&world, handle, &[server(1)], 4096).await.unwrap();
+    let chunk = world.chunk(handle);
+    assert_eq!((chunk.version, chunk.length, chunk.members.len()), (ChunkVersion(2), 0, 2));
+    assert_eq!(versions(&world, handle, &[1, 2]), [Some(2), Some(2)]);
 }
 
 #[tokio::test]

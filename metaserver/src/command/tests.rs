@@ -150,7 +150,7 @@ fn writing() {
     let extent = ChunkExtent { index, handle, length: 5000, allocated: 8192 };
     let commit = Mutation::CommitWrite { inode, size: 5000, mtime: AT, extents: vec![extent], kill_suid_sgid: false };
     let failed = vec![server()];
-    let replace = Mutation::ReplaceFailed { inode, index, handle, version: ChunkVersion(7), failed };
+    let replace = Mutation::ReplaceFailed { inode, index, handle, version: ChunkVersion(7), failed, held: 5000 };
     check_mutation(
         Mutation::AllocateChunks { inode, first: index, count: 1 },
         Decided::Chunks(vec![placement]),
@@ -163,9 +163,14 @@ fn writing() {
         "0201ac0205040202000aac02029003882700",
     );
     check_mutation(
-        replace,
+        replace.clone(),
         Decided::Survivors(vec![server()]),
-        "0201ac0205040202000bac02029003070110abababababababababababababababab030110abababababababababababababababab",
+        "0201ac0205040202000bac02029003070110abababababababababababababababab8827030110abababababababababababababababab",
+    );
+    check_mutation(
+        replace,
+        Decided::Anew(vec![server()]),
+        "0201ac0205040202000bac02029003070110abababababababababababababababab8827050110abababababababababababababababab",
     );
 }
 

@@ -51,8 +51,8 @@ pub(super) async fn one(shared: &Shared, op: &NamedMutation, acked: u64) -> OpRe
 /// Proposes a mutation with what has to be decided for it.
 async fn decide(shared: &Shared, asked: Asked, mutation: Mutation) -> OpResult {
     match mutation {
-        Mutation::ReplaceFailed { inode, index, handle, version, failed } => {
-            let report = FailedWrite { inode, index, handle, version, failed };
+        Mutation::ReplaceFailed { inode, index, handle, version, failed, held } => {
+            let report = FailedWrite { inode, index, handle, version, failed, held };
             replace_failed(&shared.cluster, asked.origin, report).await?;
             Ok(MutationReply::Chunks(locate(&shared.cluster, inode, index, 1)?))
         }

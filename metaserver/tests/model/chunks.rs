@@ -119,22 +119,25 @@ impl Model {
 
     pub(super) fn replace_failed(
         &mut self,
-        id: InodeId,
-        index: ChunkIndex,
-        handle: ChunkHandle,
-        version: ChunkVersion,
+        (id, index, handle, version): (InodeId, ChunkIndex, ChunkHandle, ChunkVersion),
         failed: &[ServerId],
+        held: u32,
         decided: &Decided,
     ) -> Answer {
         self.file(id)?;
-        let survivors = if let Decided::Survivors(survivors) = decided { &survivors[..] } else { &[] };
+        let (survivors, anew) = match decided {
+            Decided::Survivors(survivors) => (&survivors[..], false),
+            Decided::Anew(survivors) => (&survivors[..], true),
+            _ => (&[][..], false),
+        };
         let node = self.node_mut(id);
         let piece = node.chunks.get_mut(&index).filter(|piece| piece.handle == handle).ok_or(FsError::NotFound)?;
         let mut left = piece.members.clone();
         left.retain(|member| survivors.contains(member) && !failed.contains(member));
-        if piece.version == version && !left.is_empty() {
+        if piece.version == version && !left.is_empty() && (!anew || held >= piece.length) {
             piece.version = ChunkVersion(version.0 + 1);
             piece.members = left;
+            piece.length = if anew { 0 } else { piece.length };
         }
         Ok(Reply::Chunks(vec![piece.view(id, index)]))
     }

@@ -107,8 +107,8 @@ impl Model {
             Mutation::ClearTrim { inode, index, handle, trimmed_at } => {
                 self.clear_trim(*inode, *index, *handle, *trimmed_at)
             }
-            Mutation::ReplaceFailed { inode, index, handle, version, failed } => {
-                self.replace_failed(*inode, *index, *handle, *version, failed, decided)
+            Mutation::ReplaceFailed { inode, index, handle, version, failed, held } => {
+                self.replace_failed((*inode, *index, *handle, *version), failed, *held, decided)
             }
             Mutation::SetPolicy { inode, change } => self.set_policy(at, *inode, *change),
             Mutation::TouchAtime { inode, atime } => self.touch_atime(*inode, *atime),

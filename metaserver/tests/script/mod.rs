@@ -193,12 +193,14 @@ impl Proposer {
                 Some((inode, index, handle)) => plain(Mutation::ClearTrim { inode, index, handle, trimmed_at: from }),
                 None => Err(Internal::Reap { inodes: Vec::new() }),
             },
-            Step::ReplaceFailed { chunk, version, failed, survivors } => match self.pick_chunk(chunk, None) {
+            Step::ReplaceFailed { chunk, version, failed, survivors, held } => match self.pick_chunk(chunk, None) {
                 Some((inode, index, handle)) => {
                     let version = ChunkVersion(u32::from(version));
                     let failed = vec![server(failed)];
-                    let replace = Mutation::ReplaceFailed { inode, index, handle, version, failed };
-                    Ok((replace, Decided::Survivors(members(survivors))))
+                    let survivors = members(survivors);
+                    let decided = held.map_or(Decided::Survivors(survivors.clone()), |_| Decided::Anew(survivors));
+                    let held = held.unwrap_or(0);
+                    Ok((Mutation::ReplaceFailed { inode, index, handle, version, failed, held }, decided))
                 }
                 None => Err(Internal::Reap { inodes: Vec::new() }),
             },

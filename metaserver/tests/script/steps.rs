@@ -30,28 +30,109 @@ pub enum Place {
 
 #[derive(Clone, Debug)]
 pub enum Step {
-    Create { parent: Pick, name: u8, node: NewNode, mode: u16, umask: u16, owner: u8, exclusive: bool },
-    Link { inode: Pick, parent: Pick, name: u8 },
-    Unlink { parent: Pick, name: u8 },
-    Rmdir { parent: Pick, name: u8 },
-    Rename { from: (Pick, u8), to: (Pick, u8), mode: RenameMode },
-    SetAttr { inode: Pick, set: SetAttr },
-    Truncate { inode: Pick, set: SetAttr },
-    TouchAtime { inode: Pick, atime: Timestamp },
-    SetXattr { inode: Pick, name: Name, value: Vec<u8>, mode: XattrMode, clear_sgid: bool },
-    RemoveXattr { inode: Pick, name: Name },
-    SetPolicy { inode: Pick, copies: Option<u8>, durability: Option<Durability> },
-    Allocate { inode: Pick, first: u8, count: u8, set: u8, undecided: bool },
-    Commit { inode: Pick, size: u64, mtime: Timestamp, extents: Vec<(Pick, u32, u32)>, kill: bool },
-    ClearTrim { chunk: Pick, from: u32 },
-    ReplaceFailed { chunk: Pick, version: u8, failed: u8, survivors: u8 },
-    SetMembers { chunk: Pick, expect: u8, set: u8 },
-    Reap { inode: Pick },
+    Create {
+        parent: Pick,
+        name: u8,
+        node: NewNode,
+        mode: u16,
+        umask: u16,
+        owner: u8,
+        exclusive: bool,
+    },
+    Link {
+        inode: Pick,
+        parent: Pick,
+        name: u8,
+    },
+    Unlink {
+        parent: Pick,
+        name: u8,
+    },
+    Rmdir {
+        parent: Pick,
+        name: u8,
+    },
+    Rename {
+        from: (Pick, u8),
+        to: (Pick, u8),
+        mode: RenameMode,
+    },
+    SetAttr {
+        inode: Pick,
+        set: SetAttr,
+    },
+    Truncate {
+        inode: Pick,
+        set: SetAttr,
+    },
+    TouchAtime {
+        inode: Pick,
+        atime: Timestamp,
+    },
+    SetXattr {
+        inode: Pick,
+        name: Name,
+        value: Vec<u8>,
+        mode: XattrMode,
+        clear_sgid: bool,
+    },
+    RemoveXattr {
+        inode: Pick,
+        name: Name,
+    },
+    SetPolicy {
+        inode: Pick,
+        copies: Option<u8>,
+        durability: Option<Durability>,
+    },
+    Allocate {
+        inode: Pick,
+        first: u8,
+        count: u8,
+        set: u8,
+        undecided: bool,
+    },
+    Commit {
+        inode: Pick,
+        size: u64,
+        mtime: Timestamp,
+        extents: Vec<(Pick, u32, u32)>,
+        kill: bool,
+    },
+    ClearTrim {
+        chunk: Pick,
+        from: u32,
+    },
+    /// `held`: nobody has a copy, and the writer has so much.
+    ReplaceFailed {
+        chunk: Pick,
+        version: u8,
+        failed: u8,
+        survivors: u8,
+        held: Option<u32>,
+    },
+    SetMembers {
+        chunk: Pick,
+        expect: u8,
+        set: u8,
+    },
+    Reap {
+        inode: Pick,
+    },
     ReapAll,
-    DropGarbage { chunk: Pick },
-    Take { directory: Pick, max_entries: u64 },
-    Return { directory: Pick },
-    ComeOrGo { session: u8 },
+    DropGarbage {
+        chunk: Pick,
+    },
+    Take {
+        directory: Pick,
+        max_entries: u64,
+    },
+    Return {
+        directory: Pick,
+    },
+    ComeOrGo {
+        session: u8,
+    },
 }
 
 /// Sequences of at most `most` steps.
@@ -136,9 +217,9 @@ fn chunks() -> impl Strategy<Value = Step> {
             .prop_map(|(inode, size, mtime, extents, kill)| Step::Commit { inode, size, mtime, extents, kill }),
         3 => (pick(), set_attr(size().prop_map(Some))).prop_map(|(inode, set)| Step::Truncate { inode, set }),
         2 => (pick(), select(vec![0, 100, 5000, 1 << 20])).prop_map(|(chunk, from)| Step::ClearTrim { chunk, from }),
-        2 => (pick(), 1..4u8, any::<u8>(), any::<u8>()).prop_map(|(chunk, version, failed, survivors)| {
-            Step::ReplaceFailed { chunk, version, failed, survivors }
-        }),
+        2 => (pick(), 1..4u8, any::<u8>(), any::<u8>(), prop::option::of(0..=CHUNK_SIZE as u32)).prop_map(
+            |(chunk, version, failed, survivors, held)| Step::ReplaceFailed { chunk, version, failed, survivors, held }
+        ),
         1 => (pick(), 1..4u8, any::<u8>()).prop_map(|(chunk, expect, set)| Step::SetMembers { chunk, expect, set }),
         1 => pick().prop_map(|chunk| Step::DropGarbage { chunk }),
     ]

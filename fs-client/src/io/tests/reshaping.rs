@@ -9,7 +9,7 @@ use super::*;
 use crate::io::{IoError, MetaError};
 
 impl Bench {
-    async fn truncate(&self, size: u64) {
+    pub(super) async fn truncate(&self, size: u64) {
         let fake = self.fake.clone();
         let set = async move { Ok::<_, IoError>(fake.set_size(FILE, size)) };
         assert_eq!(self.file.truncate_with(size, set).await.unwrap().size, size);

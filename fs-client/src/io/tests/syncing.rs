@@ -67,6 +67,50 @@ async fn what_is_lost_and_not_kept_is_an_error_told_once() {
     assert_eq!(bench.file.take_error(&mut cursor), None);
 }
 
+/// All copies were lost before they were ever synced; at the sync, or already at a write.
+#[tokio::test]
+async fn what_no_copy_is_left_of_is_written_anew() {
+    for writes in [false, true] {
+        let bench = Bench::new(quiet());
+        let mut data = pattern(100_000, 5);
+        bench.write(0, &data).await;
+        bench.file.flush().await.unwrap();
+        bench.fake.lose_copy(FILE, 0, 0);
+        bench.fake.lose_copy(FILE, 0, 1);
+        if writes {
+            bench.write(500, &[9; 100]).await;
+            data[500..600].fill(9);
+            bench.file.flush().await.unwrap();
+        }
+        bench.file.sync().await.unwrap();
+        cut_all(&bench);
+        assert_eq!(seen(&bench, 100_000).await, data);
+        assert_eq!(bench.fake.diverging(), []);
+        assert_eq!(bench.fake.violations(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn what_no_copy_is_left_of_and_is_not_kept_is_an_error_told_once() {
+    let bench = Bench::new(quiet());
+    bench.write(0, &[1; 10_000]).await;
+    bench.file.sync().await.unwrap();
+    bench.write(0, &[2; 5_000]).await;
+    bench.file.flush().await.unwrap();
+    bench.fake.lose_copy(FILE, 0, 0);
+    bench.fake.lose_copy(FILE, 0, 1);
+    let error = bench.file.sync().await.unwrap_err();
+    assert!(error.is_lost_chunk(), "{error}");
+    bench.file.sync().await.unwrap();
+    bench.write(0, &[3; 10]).await;
+    let error = bench.file.sync().await.unwrap_err();
+    assert!(error.is_lost_chunk(), "there is nowhere to write to: {error}");
+    bench.truncate(0).await;
+    bench.write(0, &[4; 10]).await;
+    bench.file.sync().await.unwrap();
+    assert_eq!(seen(&bench, 10).await, [4; 10][..]);
+}
+
 #[tokio::test]
 async fn a_member_that_lost_what_is_not_kept_is_left_out() {
     for restarted in [0, 1] {

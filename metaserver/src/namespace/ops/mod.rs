@@ -82,7 +82,7 @@ fn mutate(change: &mut Change<'_>, mutation: &Mutation, decided: &Decided) -> Ou
         Mutation::ClearTrim { inode, index, handle, trimmed_at } => {
             clear_trim::clear_trim(change, *inode, *index, *handle, *trimmed_at)
         }
-        Mutation::ReplaceFailed { inode, index, handle, version, failed } => {
+        Mutation::ReplaceFailed { inode, index, handle, version, failed, held } => {
             let survivors = decided.survivors().iter().filter(|server| !failed.contains(server)).copied().collect();
             replace_failed::ReplaceFailed {
                 inode: *inode,
@@ -90,6 +90,7 @@ fn mutate(change: &mut Change<'_>, mutation: &Mutation, decided: &Decided) -> Ou
                 handle: *handle,
                 version: *version,
                 survivors,
+                anew: matches!(decided, Decided::Anew(_)).then_some(*held),
             }
             .run(change)
         }
@@ -144,7 +145,7 @@ impl Decided {
 
     fn survivors(&self) -> &[cairn_proto::ids::ServerId] {
         match self {
-            Self::Survivors(survivors) => survivors,
+            Self::Survivors(survivors) | Self::Anew(survivors) => survivors,
             _ => &[],
         }
     }

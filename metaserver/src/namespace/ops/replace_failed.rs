@@ -14,8 +14,9 @@ pub(super) struct ReplaceFailed {
     pub handle: ChunkHandle,
     /// The version that the writer was writing at.
     pub version: ChunkVersion,
-    /// Who has already raised the chunk to the next version.
     pub survivors: Vec<ServerId>,
+    /// They start with nothing; and the writer has all bytes up to this one.
+    pub anew: Option<u32>,
 }
 
 impl ReplaceFailed {
@@ -28,9 +29,13 @@ impl ReplaceFailed {
             .ok_or(FsError::NotFound)?;
         let mut chunk = chunk::of_slot(&change.txn, slot)?;
         let left: Vec<_> = chunk.members.iter().filter(|member| self.survivors.contains(member)).copied().collect();
-        if chunk.version == self.version && !left.is_empty() {
+        let misses_nothing = self.anew.is_none_or(|held| held >= chunk.length);
+        if chunk.version == self.version && !left.is_empty() && misses_nothing {
             chunk.version = chunk.version.next();
             chunk.members = left;
+            if self.anew.is_some() {
+                chunk.length = 0;
+            }
             chunk::put(&mut change.txn, self.handle, &chunk);
         }
         Ok(Reply::Chunks(vec![chunk.view(slot)]))

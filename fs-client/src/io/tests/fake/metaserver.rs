@@ -89,11 +89,27 @@ impl World {
                 (Some(chunk), _) if chunk.version + 1 >= version => chunk.version = version,
                 (_, Some(copy)) => {
                     let copy = FakeChunk::copied_from(copy, version);
-                    server.chunks.insert(handle, copy);
+                    server.give(handle, copy);
                 }
                 (Some(chunk), None) => chunk.version = version,
                 (None, None) => {}
             }
+        }
+    }
+
+    /// Answers whether all members of a chunk are there, and none has a copy.
+    fn is_lost(&mut self, members: &[ServerId], handle: ChunkHandle) -> bool {
+        members.iter().all(|id| self.server(*id).up && self.server(*id).lost.contains(&handle))
+    }
+
+    /// Members get empty copies of a chunk.
+    fn make_anew(&mut self, inode: InodeId, handle: ChunkHandle) {
+        let chunk = self.chunk_of(inode, handle).expect("the caller has seen it");
+        chunk.version += 1;
+        chunk.length = 0;
+        let (version, members) = (chunk.version, chunk.members.clone());
+        for id in members {
+            self.server(id).give(handle, FakeChunk::empty(version));
         }
     }
 
@@ -299,13 +315,21 @@ impl MetaIo for Fake {
         handle: ChunkHandle,
         version: ChunkVersion,
         failed: Vec<ServerId>,
+        held: u32,
     ) -> Result<ChunkLocation, MetaError> {
         self.pause().await;
         let mut world = self.world.lock();
         world.counts.replacements += 1;
         let Some(chunk) = world.chunk_of(inode, handle) else { return Err(FsError::NotFound.into()) };
         if chunk.version == version.0 {
-            let members = chunk.members.clone();
+            let (members, has_all) = (chunk.members.clone(), held >= chunk.length);
+            if world.is_lost(&members, handle) {
+                if !has_all {
+                    return Err(FsError::ChunkLost(handle).into());
+                }
+                world.make_anew(inode, handle);
+                return Ok(world.location(inode, index).unwrap());
+            }
             let left: Vec<ServerId> =
                 members.into_iter().filter(|id| !failed.contains(id) && world.server(*id).up).collect();
             if !left.is_empty() {

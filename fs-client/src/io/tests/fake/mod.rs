@@ -144,7 +144,7 @@ impl Fake {
         let index = ChunkIndex::of_offset(offset).unwrap();
         let chunk = &world.files[&inode].chunks[&index];
         let (handle, server) = (chunk.handle, chunk.members[holder]);
-        world.server(server).chunks.remove(&handle);
+        world.server(server).lose(handle);
         server
     }
 

@@ -15,6 +15,8 @@ pub struct FakeServer {
     pub up: bool,
     pub full: bool,
     pub chunks: HashMap<ChunkHandle, FakeChunk>,
+    /// Chunks that it had. A write does not make them anew.
+    pub lost: BTreeSet<ChunkHandle>,
 }
 
 /// A copy of a chunk.
@@ -44,6 +46,7 @@ impl FakeServer {
             up: true,
             full: false,
             chunks: HashMap::new(),
+            lost: BTreeSet::new(),
         }
     }
 
@@ -56,6 +59,17 @@ impl FakeServer {
         for chunk in self.chunks.values_mut() {
             chunk.now = chunk.synced.clone();
         }
+    }
+
+    pub fn lose(&mut self, handle: ChunkHandle) {
+        self.chunks.remove(&handle);
+        self.lost.insert(handle);
+    }
+
+    /// It is given a copy by the cluster.
+    pub fn give(&mut self, handle: ChunkHandle, copy: FakeChunk) {
+        self.lost.remove(&handle);
+        self.chunks.insert(handle, copy);
     }
 
     pub fn write(&mut self, id: ChunkId, offset: u32, data: Option<&[u8]>, len: u32) -> Result<(), ChunkError> {
@@ -72,6 +86,9 @@ impl FakeServer {
     }
 
     fn admit(&mut self, id: ChunkId) -> Result<&mut FakeChunk, ChunkError> {
+        if self.lost.contains(&id.handle) {
+            return Err(ChunkError::NotFound(id.handle));
+        }
         let chunk = self.chunks.entry(id.handle).or_default();
         if id.version.0 < chunk.version {
             let (asked, have) = (id.version, ChunkVersion(chunk.version));
@@ -115,6 +132,10 @@ impl FakeServer {
 impl FakeChunk {
     pub fn allocated(&self) -> u32 {
         (self.now.blocks.len() * BLOCK_SIZE) as u32
+    }
+
+    pub fn empty(version: u32) -> Self {
+        Self { version, ..Self::default() }
     }
 
     /// A copy made by the cluster is synced.
