@@ -15,6 +15,9 @@ use crate::store::StoreLimits;
 /// Bytes in the longest name of a server.
 const MAX_NAME_BYTES: usize = 255;
 
+/// Seconds in the longest period of a scrub.
+const LONGEST_SCRUB_PERIOD_S: u64 = 10 * 366 * 24 * 3600;
+
 /// What stands in `chunkserver.toml`, in `CAIRN_CHUNKSERVER_…` and in flags. Every key has a default but `data_dir`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,6 +45,9 @@ pub struct ChunkserverConfig {
     pub open_chunks: usize,
     /// Milliseconds between heartbeats, where not as the metaserver says.
     pub heartbeat_ms: Option<u64>,
+    /// Seconds in which every block of every copy is read once and compared with its checksum. 0: only when somebody says so, by
+    /// `cairn scrub start`.
+    pub scrub_period_s: u64,
 }
 
 impl Default for ChunkserverConfig {
@@ -57,6 +63,7 @@ impl Default for ChunkserverConfig {
             reserve_bytes: 256 << 20,
             open_chunks: 1024,
             heartbeat_ms: None,
+            scrub_period_s: 14 * 24 * 3600,
         }
     }
 }
@@ -95,6 +102,8 @@ pub struct Settings {
     pub limits: StoreLimits,
     /// Where not as the metaserver says.
     pub heartbeat: Option<Duration>,
+    /// `None`: nothing is scrubbed but by order.
+    pub scrub_period: Option<Duration>,
 }
 
 impl ChunkserverConfig {
@@ -111,6 +120,7 @@ impl ChunkserverConfig {
             reserve_bytes,
             open_chunks,
             heartbeat_ms,
+            scrub_period_s,
         } = self;
         if data_dir.as_os_str().is_empty() {
             return Err(ConfigProblem::NoDataDir);
@@ -130,6 +140,10 @@ impl ChunkserverConfig {
             let expected = "at least 10 ms lie between heartbeats";
             return Err(ConfigProblem::OutOfRange { key: "heartbeat_ms", value, expected });
         }
+        if scrub_period_s > LONGEST_SCRUB_PERIOD_S {
+            let expected = "ten years at most; 0 for never";
+            return Err(ConfigProblem::OutOfRange { key: "scrub_period_s", value: scrub_period_s, expected });
+        }
         let listen = parse_endpoint("listen", &listen)?;
         Ok(Settings {
             data_dir,
@@ -144,6 +158,7 @@ impl ChunkserverConfig {
             name: if name.is_empty() { host_name() } else { name },
             limits: StoreLimits { reserve_bytes, open_chunks },
             heartbeat: heartbeat_ms.map(Duration::from_millis),
+            scrub_period: Some(scrub_period_s).filter(|&period| period > 0).map(Duration::from_secs),
         })
     }
 }
@@ -201,6 +216,7 @@ mod tests {
         assert_eq!(settings.metaservers, ["127.0.0.1:7400".parse().unwrap()]);
         assert_eq!(settings.limits.reserve_bytes, 256 << 20);
         assert_eq!(settings.heartbeat, None);
+        assert_eq!(settings.scrub_period, Some(Duration::from_secs(14 * 24 * 3600)));
         assert!(!settings.name.is_empty());
     }
 
@@ -217,6 +233,7 @@ mod tests {
             (ChunkserverConfig { labels: vec!["rack".into()], ..config() }, "`labels`"),
             (ChunkserverConfig { open_chunks: 0, ..config() }, "`open_chunks`"),
             (ChunkserverConfig { heartbeat_ms: Some(9), ..config() }, "`heartbeat_ms`"),
+            (ChunkserverConfig { scrub_period_s: u64::MAX, ..config() }, "`scrub_period_s`"),
         ] {
             let problem = bad.check().unwrap_err().to_string();
             assert!(problem.starts_with(named), "{problem}");

@@ -10,6 +10,7 @@ mod ground;
 pub mod heartbeat;
 mod load;
 pub mod replication;
+pub mod scrub;
 pub mod server;
 pub mod service;
 pub mod store;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use cairn_proto::chunkserver::{ChunkService, MemberAck};
 use cairn_proto::ids::{BootId, ServerId};
 use cairn_proto::transport::{Endpoint, Listener, PeerKind, Server, ServerLimits, Service as WireService};
+use cairn_runtime::clock::SystemClock;
 use cairn_runtime::health::{Health, HealthServer};
 use cairn_runtime::shutdown::Shutdown;
+use cairn_runtime::worker::{NameTaken, Pace, Workers};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tarpc::server::Serve;
 use tokio::task::JoinSet;
@@ -20,6 +22,7 @@ use crate::ground;
 use crate::heartbeat::{Myself, OrderQueue, Reporter, Sources, Standing, Unwelcome, carry_out};
 use crate::load::Load;
 use crate::replication::Replication;
+use crate::scrub::{Scrub, ScrubWorker};
 use crate::service::Service;
 use crate::store::data_dir::{DataDir, DataDirError};
 use crate::store::{LoadError, Store, StoreLimits};
@@ -51,6 +54,8 @@ pub enum RunError {
     Unwelcome(#[from] Unwelcome),
     #[error("opening the store was interrupted")]
     Interrupted,
+    #[error(transparent)]
+    Worker(#[from] NameTaken),
 }
 
 /// Starts and serves until `shutdown`. See [`Chunkserver`] for the two in turn.
@@ -121,6 +126,8 @@ impl Chunkserver {
         let load = Load::default();
         let (orders, received_orders) = OrderQueue::new();
         let writers = Arc::new(Writers::default());
+        let scrub = Scrub::default();
+        let scrub_path = data_dir.layout().scrub();
         let sources = Sources {
             myself: Myself {
                 server,
@@ -135,10 +142,15 @@ impl Chunkserver {
             load: load.clone(),
             orders,
             writers: writers.clone(),
+            scrub: scrub.clone(),
             standing,
         };
         let replication = Replication::new(store.clone(), MemberAck { server, boot });
-        let service = Service::new(store.clone(), replication, load, writers, shutdown.clone());
+        let service = Service::new(store.clone(), replication, load.clone(), writers, scrub.clone(), shutdown.clone());
+        let scrubber =
+            ScrubWorker::new(store.clone(), load, scrub, settings.scrub_period, Arc::new(SystemClock), scrub_path);
+        // Its pace is its own: it has a time to be done by.
+        Workers::new(shutdown.clone()).spawn(scrubber, Pace::Unlimited)?;
 
         let health_stop = CancellationToken::new();
         let _health_stops_last = health_stop.clone().drop_guard();

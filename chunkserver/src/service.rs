@@ -13,6 +13,7 @@ use cairn_proto::chunkserver::{
 };
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId, SessionId};
+use cairn_proto::scrub::ScrubOrder;
 use cairn_proto::transport::Endpoint;
 use cairn_runtime::shutdown::Shutdown;
 use tarpc::context::Context;
@@ -20,6 +21,7 @@ use tracing::Instrument;
 
 use crate::load::Load;
 use crate::replication::Replication;
+use crate::scrub::Scrub;
 use crate::store::{Piece, Store};
 use crate::validate;
 use crate::writers::{Writers, Writing};
@@ -31,12 +33,20 @@ pub struct Service {
     replication: Replication,
     load: Load,
     writers: Arc<Writers>,
+    scrub: Scrub,
     shutdown: Shutdown,
 }
 
 impl Service {
-    pub fn new(store: Store, replication: Replication, load: Load, writers: Arc<Writers>, shutdown: Shutdown) -> Self {
-        Self { store, replication, load, writers, shutdown }
+    pub fn new(
+        store: Store,
+        replication: Replication,
+        load: Load,
+        writers: Arc<Writers>,
+        scrub: Scrub,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self { store, replication, load, writers, scrub, shutdown }
     }
 
     fn us(&self) -> ServerId {
@@ -186,6 +196,12 @@ impl ChunkService for Service {
     async fn fence_sessions(self, _: Context, sessions: Vec<SessionId>) -> Result<(), ChunkError> {
         validate::fenced(&sessions)?;
         self.writers.fence(&sessions).await;
+        Ok(())
+    }
+
+    async fn scrub(self, _: Context, order: ScrubOrder) -> Result<(), ChunkError> {
+        validate::scrub(order)?;
+        self.scrub.order(order);
         Ok(())
     }
 }

@@ -6,9 +6,17 @@ use cairn_proto::chunkserver::{
 };
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId, SessionId};
+use cairn_proto::scrub::ScrubOrder;
 
 /// What is wrong, for whoever wrote the sender.
 type Verdict = Result<(), ChunkError>;
+
+pub fn scrub(order: ScrubOrder) -> Verdict {
+    if order.bytes_per_s == Some(0) {
+        return Err(ChunkError::Malformed("a scrub of no bytes a second never ends".into()));
+    }
+    Ok(())
+}
 
 pub fn write(request: &WriteRequest, us: ServerId) -> Verdict {
     piece(request)?;

@@ -7,7 +7,7 @@ use cairn_proto::policy::Durability;
 use cairn_proto::transport::Endpoint;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{chunkserver, metaserver, mount, repair, server, simulate, up};
+use crate::commands::{chunkserver, metaserver, mount, repair, scrub, server, simulate, up};
 
 #[derive(Debug, Parser)]
 #[command(name = "cairn", version, about = "CairnFS: a distributed file system that you mount", max_term_width = 100)]
@@ -53,6 +53,9 @@ pub enum Command {
     /// Pause repair, let it go on, say how fast it may be
     #[command(subcommand)]
     Repair(repair::RepairCommand),
+    /// Have chunkservers read and verify every copy, and show how far they are
+    #[command(subcommand)]
+    Scrub(scrub::ScrubCommand),
     /// Check the metadata and every copy of every chunk; exit code 1 where something is wrong
     Fsck(FsckArgs),
     /// Make the metaserver take a checkpoint now
@@ -209,6 +212,9 @@ pub struct FsckArgs {
     /// Read every block of every copy, too
     #[arg(long)]
     pub data: bool,
+    /// Have repaired what can be repaired, and wait for it; exit code 0 where nothing is wrong any more
+    #[arg(long)]
+    pub repair: bool,
     #[command(flatten)]
     pub meta: MetaArg,
     /// Print JSON

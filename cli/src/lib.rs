@@ -1,6 +1,6 @@
 //! The `cairn` command: every daemon and every command of CairnFS.
 //!
-//! Exit codes: 0 done; 1 it did not work, or `fsck` found something; 2 the command line is wrong.
+//! Exit codes: 0 done; 1 it did not work, or `fsck` found something, or `fsck --repair` left something; 2 the command line is wrong.
 
 mod admin;
 mod args;
@@ -55,6 +55,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Simulate(command) => wait_for(commands::simulate::run(command))?,
         Command::Repair(command) => wait_for(commands::repair::run(command))?,
         Command::Server(command) => wait_for(commands::server::run(command))?,
+        Command::Scrub(command) => return wait_for(commands::scrub::run(command)),
         Command::Fsck(args) => return wait_for(commands::fsck::run(args)),
         Command::Checkpoint(args) => wait_for(commands::checkpoint::run(args))?,
     }

@@ -217,6 +217,7 @@ fn assemble(
         busy: Arc::default(),
         orders: Orders::new(settings.garbage_grace),
         repairs: Default::default(),
+        damage: Default::default(),
         balance: settings.balance,
         throttle: Throttle::new(settings.repair.limits, state.read(query::tunables)?),
         accusations: Default::default(),

@@ -10,7 +10,7 @@ use cairn_proto::attr::Credentials;
 use cairn_proto::chunk::{ChunkId, Replica};
 use cairn_proto::chunkserver::{BlockTable, ChunkStat, ChunkState, VerifyReport};
 use cairn_proto::cluster::{ChunkChange, Heartbeat, Order, Registration, Report, Space};
-use cairn_proto::error::{ChunkError, FsError};
+use cairn_proto::error::{ChainFailure, ChunkError, FsError};
 use cairn_proto::ids::{
     BootId, ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, InodeId, LogIndex, OpId, ServerId, SessionId,
 };
@@ -18,6 +18,7 @@ use cairn_proto::labels::Labels;
 use cairn_proto::meta::{ClientInfo, Mutation, NewNode};
 use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
+use cairn_proto::scrub::ScrubOrder;
 use cairn_proto::transport::Endpoint;
 use cairn_runtime::clock::{Clock, ManualClock};
 use parking_lot::Mutex;
@@ -90,6 +91,8 @@ pub struct FakeServer {
     pub full: bool,
     /// Chunks whose copies here have damaged blocks.
     pub damaged: Vec<ChunkHandle>,
+    /// Of these, chunks with a damaged block that no other copy has.
+    pub lost: Vec<ChunkHandle>,
     /// Sessions whose writes it refuses.
     pub fenced: Vec<SessionId>,
 }
@@ -140,7 +143,7 @@ impl Peers for FakePeers {
     }
 
     async fn block_table(&self, at: &Endpoint, handle: ChunkHandle) -> Result<BlockTable, PeerError> {
-        self.at(at, |_, server| Ok(BlockTable { stat: *find(server, handle)?, sums: vec![] }))
+        self.at(at, |_, server| Ok(BlockTable { stat: *find(server, handle)?, sums: vec![], damaged: vec![] }))
     }
 
     async fn verify(&self, at: &Endpoint, handle: ChunkHandle) -> Result<VerifyReport, PeerError> {
@@ -179,10 +182,15 @@ impl Peers for FakePeers {
         })
     }
 
+    async fn scrub(&self, at: &Endpoint, _: ScrubOrder) -> Result<(), PeerError> {
+        self.at(at, |_, _| Ok(()))
+    }
+
     async fn copy_from(&self, at: &Endpoint, chunk: ChunkId, source: Endpoint) -> Result<ChunkStat, PeerError> {
-        let from = self.at(&source, |_, server| {
+        let from = self.at(&source, |id, server| {
             if server.damaged.contains(&chunk.handle) {
-                return Err(ChunkError::DamagedOnDisk { handle: chunk.handle, block: 3 });
+                let cause = Box::new(ChunkError::DamagedOnDisk { handle: chunk.handle, block: 3 });
+                return Err(ChunkError::Chain { server: id, cause: ChainFailure::Refused(cause) });
             }
             find(server, chunk.handle).copied()
         })?;
@@ -201,7 +209,9 @@ impl Peers for FakePeers {
         let settle = |server: &mut FakeServer| {
             let stat = find(server, chunk.handle)?;
             stat.state = ChunkState::Clean;
-            server.damaged.retain(|&handle| handle != chunk.handle);
+            if !server.lost.contains(&chunk.handle) {
+                server.damaged.retain(|&handle| handle != chunk.handle);
+            }
             find(server, chunk.handle).copied()
         };
         for peer in peers {
@@ -267,6 +277,7 @@ impl World {
             busy: Default::default(),
             orders: Default::default(),
             repairs: Default::default(),
+            damage: Default::default(),
             balance: BalanceSettings { threshold: 5, bytes_per_s: 1 << 30 },
             throttle: Throttle::new(Default::default(), Default::default()),
             accusations: Default::default(),
@@ -304,7 +315,7 @@ impl World {
             *seq
         };
         let space = registration(server).space;
-        let heartbeat = Heartbeat { server, seq, space, load: 0, changes };
+        let heartbeat = Heartbeat { server, seq, space, load: 0, changes, scrub: Default::default() };
         let reply = reports::heartbeat(&self.cluster, &heartbeat).unwrap();
         reply.orders.into_iter().flat_map(|Order::Delete(copies)| copies).collect()
     }

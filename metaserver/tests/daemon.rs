@@ -204,8 +204,14 @@ async fn chunkservers_are_checked_at_the_door() {
     let foreign = ClusterId::random();
     let refused = client.cluster.register(ctx(), Registration { cluster: Some(foreign), ..registration(1) }).await;
     assert_eq!(refused.unwrap(), Err(ClusterError::ForeignCluster { ours: server.cluster(), theirs: foreign }));
-    let heartbeat =
-        Heartbeat { server: registration(1).server, seq: 1, space: Space::default(), load: 0, changes: vec![] };
+    let heartbeat = Heartbeat {
+        server: registration(1).server,
+        seq: 1,
+        space: Space::default(),
+        load: 0,
+        changes: vec![],
+        scrub: Default::default(),
+    };
     let unknown = client.cluster.heartbeat(ctx(), heartbeat.clone()).await.unwrap();
     assert_eq!(unknown, Err(ClusterError::UnknownServer(registration(1).server)));
     let id = register(&client, 1).await;
@@ -277,7 +283,7 @@ async fn a_fresh_cluster_is_sound() {
     client.mutate(Mutation::SetAttr { inode: InodeId::ROOT, set: SetAttr::default() }).await.unwrap();
     let (mut resume, mut pages, mut inodes) = (None, 0, 0);
     loop {
-        let page = client.admin.fsck(ctx(), true, resume).await.unwrap().unwrap();
+        let page = client.admin.fsck(ctx(), true, false, resume).await.unwrap().unwrap();
         assert_eq!(page.findings, []);
         pages += 1;
         inodes += page.inodes_checked;

@@ -176,7 +176,7 @@ impl World {
     async fn fsck(&self) -> Vec<String> {
         let (mut findings, mut resume) = (Vec::new(), None);
         loop {
-            let page = self.client.admin.fsck(ctx(), true, resume).await.unwrap().unwrap();
+            let page = self.client.admin.fsck(ctx(), true, false, resume).await.unwrap().unwrap();
             findings.extend(page.findings.into_iter().map(|finding| format!("{}: {}", finding.kind, finding.what)));
             resume = page.resume;
             if resume.is_none() {

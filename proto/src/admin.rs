@@ -11,6 +11,7 @@ use crate::labels::{Domain, Labels};
 use crate::meta::FsStat;
 use crate::name::Name;
 use crate::policy::{Durability, Placement, Policy};
+use crate::scrub::{ScrubOrder, ScrubStatus};
 use crate::simulation::{Scenario, SimulationPage};
 use crate::time::Timestamp;
 use crate::transport::{Endpoint, RequestCounts};
@@ -63,6 +64,8 @@ pub struct ServerStatus {
     pub damaged: u64,
     /// Copies on it that are to go elsewhere, as of the last census.
     pub to_move: u64,
+    /// As of its last heartbeat.
+    pub scrub: ScrubStatus,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -111,6 +114,8 @@ pub struct ChunkCounts {
     pub dirty: u64,
     /// Waiting to be deleted.
     pub garbage: u64,
+    /// With a damaged copy that could not be made good: of some of its blocks no good copy was up.
+    pub damaged: u64,
 }
 
 /// How far repair is.
@@ -222,7 +227,21 @@ pub struct Finding {
     pub server: Option<ServerId>,
     /// One sentence with names and numbers.
     pub what: String,
+    /// `fsck` can have it repaired.
+    pub repairable: bool,
 }
+
+/// What became of chunks that `fsck` has found faults of.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
+pub struct Recheck {
+    /// What is wrong still.
+    pub findings: Vec<Finding>,
+    /// Chunks that are being worked on, or wait to be.
+    pub pending: Vec<ChunkHandle>,
+}
+
+/// Chunks in one [`AdminService::recheck`] call at most.
+pub const MAX_RECHECKED: usize = 64;
 
 /// How far an `fsck` has come; asked again with `resume` until `done`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -254,8 +273,9 @@ pub trait AdminService {
     async fn resolve(path: Vec<Name>) -> Result<InodeId, FsError>;
     /// Refused where the servers that there are cannot give what is asked for, unless that is loose.
     async fn set_policy(inode: InodeId, set: PolicySet, recursive: bool) -> Result<PolicyInfo, AdminError>;
-    /// `data`: read and verify every block of every copy, too, and compare copies.
-    async fn fsck(data: bool, resume: Option<Vec<u8>>) -> Result<FsckPage, FsError>;
+    /// `data`: read and verify every block of every copy, too, and compare copies. `repair`: begin to repair what can be repaired;
+    /// [`AdminService::recheck`] says what became of it.
+    async fn fsck(data: bool, repair: bool, resume: Option<Vec<u8>>) -> Result<FsckPage, FsError>;
     /// Takes a checkpoint now; answers the log index that it covers.
     async fn checkpoint() -> Result<LogIndex, FsError>;
     /// Counters since the start. Costs the metaserver next to nothing.
@@ -268,6 +288,10 @@ pub trait AdminService {
     async fn tune(change: TunablesChange) -> Result<RepairStatus, AdminError>;
     /// What would be if. Of the chunks after `after`.
     async fn simulate(scenario: Scenario, after: ChunkHandle) -> Result<SimulationPage, AdminError>;
+    /// Has a chunkserver begin a pass of its scrub now.
+    async fn scrub(server: ServerId, order: ScrubOrder) -> Result<(), AdminError>;
+    /// The check of [`AdminService::fsck`] for some chunks, [`MAX_RECHECKED`] at most.
+    async fn recheck(chunks: Vec<ChunkHandle>, data: bool) -> Result<Recheck, FsError>;
 }
 
 #[cfg(test)]

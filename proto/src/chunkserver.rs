@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::chunk::{BlockSum, ChunkId, Replica};
 use crate::error::ChunkError;
 use crate::ids::{BootId, ChunkHandle, ChunkVersion, ServerId, SessionId};
+use crate::scrub::ScrubOrder;
 use crate::transport::{Endpoint, Payload};
 
 /// Handles in one [`ChunkService::delete`] call at most.
@@ -124,6 +125,8 @@ pub struct ChunkStat {
 pub struct BlockTable {
     pub stat: ChunkStat,
     pub sums: Vec<BlockSum>,
+    /// Blocks that were found not to match their sums, ascending; nobody has looked at all of them for this.
+    pub damaged: Vec<u32>,
 }
 
 /// What reading a whole copy and comparing it with its table found.
@@ -186,6 +189,9 @@ pub trait ChunkService {
     /// From the metaserver: nobody holds this chunk, and nothing was committed of it. Makes an empty, dirty copy; one that there is, is
     /// raised to `chunk.version`.
     async fn create(chunk: ChunkId) -> Result<ChunkStat, ChunkError>;
+
+    /// From the metaserver: a pass of the scrub begins now, whatever pass is under way.
+    async fn scrub(order: ScrubOrder) -> Result<(), ChunkError>;
 }
 
 #[cfg(test)]
@@ -206,5 +212,7 @@ mod tests {
         assert_eq!(bytes(&ChunkServiceRequest::HandBackMany { requests }), [16, 1, 7, 2, 9, 1, 5, 0]);
         assert_eq!(bytes(&ChunkServiceRequest::FenceSessions { sessions: vec![SessionId(5)] }), [17, 1, 5]);
         assert_eq!(bytes(&ChunkServiceRequest::Create { chunk }), [18, 7, 2, 9, 1]);
+        let order = ScrubOrder { bytes_per_s: Some(9) };
+        assert_eq!(bytes(&ChunkServiceRequest::Scrub { order }), [19, 1, 9]);
     }
 }

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::chunkserver::ChunkStat;
 use crate::ids::{BootId, ChunkHandle, ChunkVersion, ClusterId, ServerId, SessionId};
 use crate::labels::Labels;
+use crate::scrub::ScrubStatus;
 use crate::transport::Endpoint;
 
 /// Chunks in one report or heartbeat at most.
@@ -91,6 +92,7 @@ pub struct Heartbeat {
     pub load: u32,
     /// At most [`MAX_REPORT_CHUNKS`]; the rest comes with the next.
     pub changes: Vec<ChunkChange>,
+    pub scrub: ScrubStatus,
 }
 
 /// What the metaserver wants done; carried out after the heartbeat, and confirmed by the changes in a later one.

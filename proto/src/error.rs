@@ -115,6 +115,8 @@ pub enum AdminError {
     /// A name or a label that no server has.
     #[error("no chunkserver is called {0}, or has that label: see `cairn server list`")]
     NothingMeant(String),
+    #[error("chunkserver {name} does not answer ({cause}): bring it back first")]
+    ServerIsAway { name: String, cause: String },
     #[error("chunkserver {0} is up: drain it and stop it before you remove it")]
     ServerIsUp(String),
     #[error(

@@ -21,6 +21,7 @@ pub mod lock;
 pub mod meta;
 pub mod name;
 pub mod policy;
+pub mod scrub;
 pub mod simulation;
 pub mod time;
 pub mod transport;

@@ -5,6 +5,7 @@
 
 pub mod binaries;
 pub mod cluster;
+pub mod copies;
 pub mod daemon;
 pub mod journal;
 pub mod linear;

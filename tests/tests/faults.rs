@@ -1,8 +1,7 @@
 //! Faults under load, against real processes.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cairn_tests::cluster::{Cluster, Options};
+use cairn_tests::copies::flip_bit;
 use cairn_tests::journal::{Names, Writer};
 use cairn_tests::{pattern, run};
 use rand::rngs::StdRng;
@@ -194,14 +194,4 @@ fn data_file(dir: &Path) -> Result<PathBuf> {
     let relative = run::shell(dir, script)?;
     ensure!(!relative.trim().is_empty(), "no data file under {}", dir.display());
     Ok(dir.join(relative.trim()))
-}
-
-fn flip_bit(path: &Path, offset: u64) -> Result<()> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    let mut byte = [0];
-    file.seek(SeekFrom::Start(offset))?;
-    file.read_exact(&mut byte)?;
-    byte[0] ^= 0x10;
-    file.write_all_at(&byte, offset)?;
-    Ok(())
 }

@@ -25,6 +25,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::load::Load;
+use crate::scrub::Scrub;
 use crate::store::Store;
 use crate::store::changes::Feed;
 use crate::store::data_dir::{DataDir, DataDirError};
@@ -74,6 +75,7 @@ pub struct Sources {
     pub load: Load,
     pub orders: OrderQueue,
     pub writers: Arc<Writers>,
+    pub scrub: Scrub,
     pub standing: Standing,
 }
 
@@ -190,8 +192,7 @@ impl Reporter {
 
     /// Reports every chunk, in pages. Returns how many there are.
     async fn report_all(&self) -> Outcome<usize> {
-        self.feed.clear();
-        let chunks = self.sources.store.all();
+        let chunks = self.sources.store.begin_report(&self.feed);
         let server = self.sources.myself.server;
         let mut rest = chunks.as_slice();
         loop {
@@ -219,7 +220,8 @@ impl Reporter {
                 ticks.tick().await;
             }
             let (server, space, load) = (self.sources.myself.server, self.space(), self.sources.load.now());
-            match self.send(Heartbeat { server, seq, space, load, changes }).await {
+            let scrub = self.sources.scrub.status();
+            match self.send(Heartbeat { server, seq, space, load, changes, scrub }).await {
                 Some(HeartbeatReply { orders }) => self.sources.orders.put(orders),
                 None => return,
             }

@@ -1,8 +1,9 @@
 //! Making the copies of a chunk identical after its writer died, or after a crash.
 //!
-//! First the blocks in doubt here: each is taken from the first peer whose copy matches its own sum; where there is none, the
-//! bytes that are here stand. Then every block that differs elsewhere is sent there as it is here. Last, all copies are
-//! settled: of one length, synced, clean. Dying in between leaves copies dirty, and it is done again.
+//! First the blocks here that are in doubt, or known to be damaged: each is taken from the first peer whose copy matches its own
+//! sum. Where there is none, the bytes in doubt that are here stand; what is damaged stays damaged, and is nobody's answer. Then
+//! every block that differs elsewhere, or is damaged there, is sent there as it is here. Last, all copies are settled: of one length,
+//! synced, clean. Dying in between leaves copies dirty, and it is done again.
 
 use cairn_proto::chunk::{BLOCK_SIZE, BlockSum, ChunkId, Replica, fragment_crcs};
 use cairn_proto::chunkserver::{BlockTable, ChunkStat, ReadReply, ReadRequest, SERVERS, WriteRequest, ZeroRequest};
@@ -37,7 +38,9 @@ impl Replication {
         let context = one_hop_less(context);
         check_same_version(chunk, self.store.stat(chunk.handle)?.id.version)?;
         let copies = try_join_all(peers.iter().map(|peer| self.look_at(context, chunk, peer))).await?;
-        settle_doubts(&self.store, chunk, &copies).await?;
+        let doubts = self.store.doubts(chunk.handle).await?;
+        let damaged = self.store.block_table(chunk.handle).await?.damaged;
+        take_from_peers(&self.store, chunk, &copies, [doubts, damaged].concat()).await?;
         let here = self.store.block_table(chunk.handle).await?;
         for copy in &copies {
             copy.assimilate(&self.store, &here).await?;
@@ -56,15 +59,20 @@ impl Replication {
     }
 }
 
-/// Resolves what is in doubt here, with the help of the peers.
-async fn settle_doubts(store: &Store, chunk: ChunkId, copies: &[PeerCopy]) -> Result<(), ChunkError> {
-    for block in store.doubts(chunk.handle).await? {
-        for copy in copies {
+/// Gets blocks that are not known here from peers that know them.
+async fn take_from_peers(
+    store: &Store,
+    chunk: ChunkId,
+    copies: &[PeerCopy],
+    blocks: Vec<u32>,
+) -> Result<(), ChunkError> {
+    for block in blocks {
+        for copy in copies.iter().filter(|copy| !copy.table.damaged.contains(&block)) {
             let Some((bytes, length)) = copy.known_block(block).await else { continue };
             let offset = block * BLOCK_SIZE as u32;
             let piece = Piece { offset, crcs: fragment_crcs(u64::from(offset), &bytes), data: bytes.into() };
             store.patch(chunk, piece, length).await?;
-            tracing::info!(chunk = chunk.handle.0, block, from = %copy.server, "took a block in doubt from a peer");
+            tracing::info!(chunk = chunk.handle.0, block, from = %copy.server, "took a block from a peer");
             break;
         }
     }
@@ -89,12 +97,14 @@ impl PeerCopy {
         matches.then_some((bytes, length))
     }
 
-    /// Sends every block that differs from `here`.
+    /// Sends every block that differs from `here`, or is damaged there and not here.
     async fn assimilate(&self, store: &Store, here: &BlockTable) -> Result<(), ChunkError> {
         let sum = |sums: &[BlockSum], block: u32| sums.get(block as usize).copied().unwrap_or_default();
         let blocks = here.sums.len().max(self.table.sums.len()) as u32;
+        let differs = |block: &u32| sum(&here.sums, *block) != sum(&self.table.sums, *block);
+        let is_wanted = |block: &u32| differs(block) || self.table.damaged.contains(block);
         let mut gatherer = Gatherer::default();
-        for block in (0..blocks).filter(|block| sum(&here.sums, *block) != sum(&self.table.sums, *block)) {
+        for block in (0..blocks).filter(is_wanted).filter(|block| !here.damaged.contains(block)) {
             let (bytes, matches) = store.examine(self.chunk.handle, block).await?;
             if !matches && BlockSum::of(&bytes) != sum(&here.sums, block) {
                 // Found rotten just now. Who asked must choose another copy to go by.

@@ -58,9 +58,9 @@ impl Changes {
 }
 
 impl Feed {
-    /// Forgets what has changed so far, because a full report follows.
-    pub fn clear(&self) {
-        *self.waiting.lock() = Waiting::default();
+    /// Forgets what has changed so far, because a full report follows. Of damage, which that says nothing of, all is told anew.
+    pub fn restart(&self, damaged: Vec<(ChunkHandle, u32)>) {
+        *self.waiting.lock() = Waiting { touched: HashSet::new(), damaged: damaged.into() };
     }
 
     /// Takes up to `most` changes out. They are gone from here: whoever takes them sends them until they are answered.
@@ -122,7 +122,8 @@ mod tests {
         assert_eq!(a.take(3, &index).len(), 2);
         assert_eq!(b.take(9, &index).len(), 5);
         changes.touch(ChunkHandle(1));
-        b.clear();
-        assert_eq!((a.take(9, &index).len(), b.take(9, &index).len()), (1, 0));
+        b.restart(vec![(ChunkHandle(7), 1)]);
+        assert_eq!(a.take(9, &index).len(), 1);
+        assert_eq!(b.take(9, &index), [ChunkChange::Damaged { handle: ChunkHandle(7), block: 1 }]);
     }
 }

@@ -28,14 +28,33 @@ impl DamageLog {
 
     /// Notes a block that was found damaged, and returns the error for whoever asked for it.
     pub fn note(&self, handle: ChunkHandle, block: u32, changes: &Changes) -> ChunkError {
-        let mut known = self.known.lock();
-        if known.len() < MAX_REMEMBERED && known.insert((handle, block)) {
-            drop(known);
-            self.found.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(server = %self.server, chunk = handle.0, block, "a block is damaged on disk");
-            changes.damaged(handle, block);
-        }
+        self.note_all(handle, &[block], changes);
         ChunkError::DamagedOnDisk { handle, block }
+    }
+
+    /// Notes blocks of a chunk that were found damaged together: one line for all of them that are news.
+    pub fn note_all(&self, handle: ChunkHandle, blocks: &[u32], changes: &Changes) {
+        let mut known = self.known.lock();
+        let mut is_news = |block: &&u32| known.len() < MAX_REMEMBERED && known.insert((handle, **block));
+        let new: Vec<u32> = blocks.iter().filter(&mut is_news).copied().collect();
+        drop(known);
+        let Some(block) = new.first() else { return };
+        self.found.fetch_add(new.len() as u64, Ordering::Relaxed);
+        tracing::error!(server = %self.server, chunk = handle.0, block, blocks = new.len(), "a block is damaged on disk");
+        new.iter().for_each(|block| changes.damaged(handle, *block));
+    }
+
+    /// Damaged blocks of a chunk, ascending.
+    pub fn of(&self, handle: ChunkHandle) -> Vec<u32> {
+        let mut blocks: Vec<u32> =
+            self.known.lock().iter().filter(|(chunk, _)| *chunk == handle).map(|(_, block)| *block).collect();
+        blocks.sort_unstable();
+        blocks
+    }
+
+    /// All damaged blocks that were not made good.
+    pub fn all(&self) -> Vec<(ChunkHandle, u32)> {
+        self.known.lock().iter().copied().collect()
     }
 
     /// Forgets blocks that were written anew.

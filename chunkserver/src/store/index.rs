@@ -57,6 +57,21 @@ impl Index {
         self.inner.lock().entries.values().map(|entry| entry.stat).collect()
     }
 
+    /// The chunks behind `after` in the order of their handles, `most` at most, and the bytes in blocks of all behind it.
+    pub fn after(&self, after: ChunkHandle, most: usize) -> (Vec<ChunkHandle>, u64) {
+        let inner = self.inner.lock();
+        let behind = || inner.entries.iter().filter(|(handle, _)| **handle > after);
+        let bytes = behind().map(|(_, entry)| u64::from(entry.stat.allocated)).sum();
+        let mut handles: Vec<ChunkHandle> = behind().map(|(handle, _)| *handle).collect();
+        drop(inner);
+        if handles.len() > most {
+            handles.select_nth_unstable(most);
+            handles.truncate(most);
+        }
+        handles.sort_unstable();
+        (handles, bytes)
+    }
+
     pub fn len(&self) -> usize {
         self.inner.lock().entries.len()
     }

@@ -1,5 +1,7 @@
 //! Operations on the bytes of chunks.
 
+use std::ops::Range;
+
 use cairn_proto::chunk::{BLOCK_SIZE, ChunkId};
 use cairn_proto::chunkserver::{BlockTable, ReadReply, ReadRequest, VerifyReport};
 use cairn_proto::error::ChunkError;
@@ -74,27 +76,40 @@ impl Store {
     /// The sums of all blocks as they are.
     pub async fn block_table(&self, handle: ChunkHandle) -> Result<BlockTable, ChunkError> {
         let (_live, files) = self.for_reading(handle).await?;
-        Ok(BlockTable { stat: files.stat(), sums: files.sums() })
+        let damaged = self.shared.damage.of(handle);
+        Ok(BlockTable { stat: files.stat(), sums: files.sums(), damaged })
     }
 
     /// Reads and checks every block.
     pub async fn verify(&self, handle: ChunkHandle) -> Result<VerifyReport, ChunkError> {
         let (_live, files) = self.for_reading(handle).await?;
-        let reader = files.clone();
-        let (suspects, blocks) = blocking(move || reader.mismatches()).await?;
         let mut damaged = Vec::new();
+        for piece in self.pieces(handle).await? {
+            damaged.extend(self.verify_blocks(handle, piece).await?);
+        }
+        Ok(files.report(damaged))
+    }
+
+    /// What [`Store::verify_blocks`] is to be asked about for a whole chunk.
+    pub async fn pieces(&self, handle: ChunkHandle) -> Result<Vec<Range<u32>>, ChunkError> {
+        let (_live, files) = self.for_reading(handle).await?;
+        blocking(move || files.pieces()).await
+    }
+
+    /// Reads and checks some blocks. Answers those that do not match their sums; damage is noted.
+    pub async fn verify_blocks(&self, handle: ChunkHandle, blocks: Range<u32>) -> Result<Vec<u32>, ChunkError> {
+        let (_live, files) = self.for_reading(handle).await?;
+        let reader = files.clone();
+        let suspects = blocking(move || reader.mismatches(blocks)).await?;
+        let mut wrong = Vec::new();
         for block in suspects {
             let _range = self.lock(handle, block..block + 1).await;
             let reader = files.clone();
-            if blocking(move || reader.matches(block)).await? {
-                continue;
-            }
-            if !files.is_in_doubt(block) {
-                files.note_damage(block);
-            }
-            damaged.push(block);
+            wrong.extend(blocking(move || reader.mismatches(block..block + 1)).await?);
         }
-        Ok(files.report(damaged, blocks))
+        let damaged: Vec<u32> = wrong.iter().copied().filter(|block| !files.is_in_doubt(*block)).collect();
+        self.shared.damage.note_all(handle, &damaged, &self.shared.changes);
+        Ok(wrong)
     }
 
     /// Blocks in doubt after a crash, ascending.

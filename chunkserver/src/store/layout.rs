@@ -3,6 +3,7 @@
 //! ```text
 //! identity                 whose directory this is: see `data_dir`
 //! lock                     held while a server runs on it
+//! scrub                    how far the scrub is: see `crate::scrub::progress`
 //! chunks/0a3/              256 chunks with neighbouring handles: (handle >> 8) & 0xfff, so that files that were written
 //!                          together share directories, and one directory sync serves many of them
 //!   000000000000a3f1.chunk a chunk: its header (see `header`) and its bytes
@@ -47,6 +48,10 @@ impl Layout {
 
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+
+    pub fn scrub(&self) -> PathBuf {
+        self.root.join("scrub")
     }
 
     pub fn chunks(&self) -> PathBuf {

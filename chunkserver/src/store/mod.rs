@@ -24,7 +24,7 @@ mod load;
 mod names;
 mod novel;
 mod range_lock;
-mod seal;
+pub(crate) mod seal;
 mod shared;
 mod space;
 mod state;
@@ -113,6 +113,17 @@ impl Store {
         self.shared.index.all()
     }
 
+    /// All chunks, for a report after which `feed` tells of what changes, and of all damage.
+    pub fn begin_report(&self, feed: &Feed) -> Vec<ChunkStat> {
+        feed.restart(self.shared.damage.all());
+        self.all()
+    }
+
+    /// The chunks behind `after` in the order of their handles, `most` at most, and the bytes of all behind it.
+    pub fn chunks_after(&self, after: ChunkHandle, most: usize) -> (Vec<ChunkHandle>, u64) {
+        self.shared.index.after(after, most)
+    }
+
     pub fn chunk_count(&self) -> usize {
         self.shared.index.len()
     }
@@ -123,6 +134,11 @@ impl Store {
 
     pub fn space(&self) -> std::io::Result<Space> {
         self.shared.space.space(self.shared.index.used())
+    }
+
+    /// A copy that cannot be opened or read at all is a damaged one.
+    pub fn note_unreadable(&self, handle: ChunkHandle) {
+        self.shared.damage.note_all(handle, &[0], &self.shared.changes);
     }
 
     /// Damaged blocks found since the start.

@@ -35,6 +35,7 @@ use uuid::Uuid;
 
 use crate::load::Load;
 use crate::replication::Replication;
+use crate::scrub::Scrub;
 use crate::service::Service;
 use crate::store::disk::OsDisk;
 use crate::store::{DATA_OFFSET, Layout, Store, StoreLimits};
@@ -70,7 +71,14 @@ impl Node {
         store.join(CLUSTER, given_out);
         let shutdown = Shutdown::new();
         let replication = Replication::new(store.clone(), MemberAck { server, boot: BootId(n) });
-        let service = Service::new(store.clone(), replication, Load::default(), Arc::default(), shutdown.clone());
+        let service = Service::new(
+            store.clone(),
+            replication,
+            Load::default(),
+            Arc::default(),
+            Scrub::default(),
+            shutdown.clone(),
+        );
         let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
         let replica = Replica { server, endpoint: listener.endpoint().clone(), up: true };
         let wire = Server::new(PeerKind::Chunkserver, ServerLimits::default())

@@ -86,6 +86,32 @@ async fn the_same_doubt_in_both_copies_is_settled_without_moving_bytes() {
 }
 
 #[tokio::test]
+async fn what_is_damaged_is_taken_from_whoever_has_it_whole() {
+    let [a, b] = nodes().await;
+    let id = chunk(1);
+    let want = pattern(1, 8 * BLOCK);
+    a.client.write(soon(), write_request(id, 0, &want, &[&b])).await.unwrap().unwrap();
+    a.client.hand_back(soon(), chain_request(id, &[&b])).await.unwrap().unwrap();
+    for (node, blocks) in [(&a, [1, 5]), (&b, [3, 5])] {
+        blocks.iter().for_each(|block| node.flip(id, block * BLOCK as u64 + 7));
+        let report = node.client.verify(soon(), id.handle).await.unwrap().unwrap();
+        assert_eq!(report.damaged, blocks.map(|block| block as u32));
+        assert_eq!(node.client.block_table(soon(), id.handle).await.unwrap().unwrap().damaged, report.damaged);
+    }
+    reconcile(&a, at_version(id, 2), &[&b]).await.unwrap();
+    for node in [&a, &b] {
+        let report = node.client.verify(soon(), id.handle).await.unwrap().unwrap();
+        assert_eq!((report.stat.state, report.damaged), (ChunkState::Clean, vec![5]), "nobody has it");
+        let at_least = ChunkVersion::FIRST;
+        let read = |offset, len| ReadRequest { handle: id.handle, at_least, offset, len };
+        let start = node.client.read(soon(), read(0, 5 * BLOCK as u32)).await.unwrap().unwrap();
+        assert!(start.data.0 == want[..5 * BLOCK]);
+        let lost = ChunkError::DamagedOnDisk { handle: id.handle, block: 5 };
+        assert_eq!(node.client.read(soon(), read(5 * BLOCK as u32, 1)).await.unwrap(), Err(lost));
+    }
+}
+
+#[tokio::test]
 async fn only_copies_of_the_agreed_version_are_reconciled() {
     let [a, b] = nodes().await;
     let id = chunk(1);

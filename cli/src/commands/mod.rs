@@ -9,6 +9,7 @@ pub mod metaserver;
 pub mod mount;
 pub mod policy;
 pub mod repair;
+pub mod scrub;
 pub mod server;
 pub mod simulate;
 pub mod stats;

@@ -160,7 +160,7 @@ impl Chosen {
 }
 
 /// By name where that is unique, or by id.
-fn choose(servers: Vec<ServerStatus>, wanted: &str) -> Result<ServerStatus> {
+pub fn choose(servers: Vec<ServerStatus>, wanted: &str) -> Result<ServerStatus> {
     let names = || servers.iter().map(|s| s.name.clone()).collect::<Vec<_>>().join(", ");
     let is_meant = |s: &&ServerStatus| s.name == wanted || s.server.to_string() == wanted;
     let meant: Vec<_> = servers.iter().filter(is_meant).collect();

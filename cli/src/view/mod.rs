@@ -5,6 +5,7 @@
 pub mod fsck;
 pub mod info;
 pub mod repair;
+pub mod scrub;
 pub mod simulation;
 pub mod stats;
 pub mod status;

@@ -7,6 +7,7 @@ use cairn_proto::time::Timestamp;
 use serde::Serialize;
 
 use super::repair::RepairView;
+use super::scrub::ScrubView;
 use super::{bytes, millis, table};
 
 #[derive(Debug, Serialize)]
@@ -39,6 +40,7 @@ pub struct ServerView {
     pub damaged: u64,
     /// Copies that are to go elsewhere.
     pub to_move: u64,
+    pub scrub: ScrubView,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,6 +67,8 @@ pub struct ChunksView {
     pub misplaced: u64,
     pub dirty: u64,
     pub garbage: u64,
+    /// With a damaged copy that could not be made good.
+    pub damaged: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,6 +100,7 @@ impl From<ClusterStatus> for StatusView {
                 silent_ms: s.silent_ms,
                 damaged: s.damaged,
                 to_move: s.to_move,
+                scrub: s.scrub.into(),
             })
             .collect();
         servers.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
@@ -127,6 +132,7 @@ impl From<ClusterStatus> for StatusView {
                 misplaced: chunks.misplaced,
                 dirty: chunks.dirty,
                 garbage: chunks.garbage,
+                damaged: chunks.damaged,
             },
             repair: repair.into(),
             workers: workers.collect(),
@@ -144,7 +150,11 @@ impl StatusView {
             "chunks    {} in all: {} below target, {} unavailable, {} to be moved, {} being written, {} to be deleted",
             c.total, c.below_target, c.unavailable, c.misplaced, c.dirty, c.garbage
         );
+        if c.damaged > 0 {
+            println!("damage    {} chunks have damaged copies and no good one: `cairn fsck` names them", c.damaged);
+        }
         println!("repair    {}", self.repair);
+        println!("scrub     {}", self.scrub_in_words());
         println!("clients   {}", self.sessions.len());
         for s in &self.sessions {
             let (open, idle) = (s.open_files, millis(s.idle_ms));
@@ -156,6 +166,35 @@ impl StatusView {
         }
         println!();
         self.print_servers();
+    }
+
+    /// The scrubs of all servers in a line.
+    fn scrub_in_words(&self) -> String {
+        let passes = || self.servers.iter().filter_map(|s| s.scrub.pass.as_ref());
+        let damaged: u64 = self.servers.iter().map(|s| s.scrub.damaged).sum();
+        let verified: u64 = passes().map(|pass| pass.verified).sum();
+        let left: u64 = passes().map(|pass| pass.left).sum();
+        let rate: u64 = passes().map(|pass| pass.rate).sum();
+        let under_way = match passes().count() {
+            0 => "no pass under way".to_owned(),
+            n => format!(
+                "{n} passes under way, {} of {} read, {}/s",
+                bytes(verified),
+                bytes(verified + left),
+                bytes(rate)
+            ),
+        };
+        format!("{under_way}; {damaged} damaged blocks found so far (`cairn scrub status`)")
+    }
+
+    /// How far the servers' scrubs are.
+    pub fn print_scrubs(&self) {
+        let heads = ["SERVER", "PASS", "READ>", "LEFT>", "RATE>", "ENDS", "DAMAGED>", "LAST FULL PASS", "FOUND>"];
+        let mut rows = table::new(&heads);
+        for s in &self.servers {
+            rows.add_row(s.scrub.row(&s.name));
+        }
+        println!("{rows}");
     }
 
     /// Servers, where they stand, and what is to become of them.

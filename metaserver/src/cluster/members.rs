@@ -25,7 +25,17 @@ pub async fn change(
     expect: ChunkVersion,
     members: Vec<ServerId>,
 ) -> Result<ChunkView, FsError> {
-    let next = expect.next();
+    change_to(cluster, handle, expect, expect.next(), members).await
+}
+
+/// The same, under a version that is further on.
+pub async fn change_to(
+    cluster: &Cluster,
+    handle: ChunkHandle,
+    expect: ChunkVersion,
+    next: ChunkVersion,
+    members: Vec<ServerId>,
+) -> Result<ChunkView, FsError> {
     match cluster.state.internal(Internal::SetMembers { handle, expect, next, members }).await? {
         Reply::Members(view) => Ok(view),
         Reply::MembersConflict(_) => Err(FsError::ChunkBusy(handle)),

@@ -12,7 +12,7 @@
 //! | [`locate`] | where a chunk is, for clients |
 //! | [`members`], [`replace`] | changing who is a member, and after a failed write |
 //! | [`reports`], [`strays`], [`orders`], [`garbage`] | what servers report, and which of it may go |
-//! | [`repair`] | missing, damaged, surplus copies |
+//! | [`repair`], [`damage`] | missing, damaged, surplus copies; and what could not be repaired |
 //! | [`balance`] | how full servers are |
 //! | [`reconcile`] | copies whose writer is gone |
 //! | [`fencing`] | writers that are given up |
@@ -23,6 +23,7 @@
 pub mod balance;
 pub mod busy;
 pub mod copies;
+pub mod damage;
 pub mod dirty;
 pub mod fencing;
 pub mod garbage;
@@ -56,6 +57,7 @@ use crate::namespace::query;
 use crate::state::State;
 use balance::BalanceSettings;
 use busy::Busy;
+use damage::Damage;
 use orders::Orders;
 use peers::Peers;
 use placement::Demand;
@@ -72,6 +74,7 @@ pub struct Cluster {
     pub busy: Arc<Busy>,
     pub orders: Orders,
     pub repairs: RepairQueue,
+    pub damage: Damage,
     pub throttle: Throttle,
     pub balance: BalanceSettings,
     pub accusations: Accusations,

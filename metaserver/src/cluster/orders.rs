@@ -54,6 +54,11 @@ impl Orders {
         }
     }
 
+    /// Whether a copy is to be deleted.
+    pub fn contains(&self, server: ServerId, handle: ChunkHandle) -> bool {
+        self.servers.lock().get(&server).is_some_and(|orders| orders.contains_key(&handle))
+    }
+
     /// What to send to `server` now; `in_need` where it is short of space.
     pub fn due(&self, server: ServerId, in_need: bool, now: Moment) -> Vec<Order> {
         let mut servers = self.servers.lock();

@@ -8,8 +8,9 @@ use cairn_proto::chunk::{ChunkId, Replica};
 use cairn_proto::chunkserver::{
     BlockTable, ChunkServiceClient, ChunkServiceRequest, ChunkServiceResponse, ChunkStat, VerifyReport,
 };
-use cairn_proto::error::ChunkError;
+use cairn_proto::error::{ChainFailure, ChunkError};
 use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId, SessionId};
+use cairn_proto::scrub::ScrubOrder;
 use cairn_proto::transport::{ConnectOptions, Endpoint, PeerKind, Reconnecting, Service};
 use parking_lot::Mutex;
 use tarpc::client::RpcError;
@@ -41,6 +42,17 @@ impl PeerError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(ChunkError::NotFound(_)))
     }
+
+    /// Stored bytes do not match their sums: at the server, or at one that it asked.
+    pub fn is_damage(&self) -> bool {
+        let Self::Refused(error) = self else { return false };
+        match error {
+            ChunkError::Chain { cause: ChainFailure::Refused(cause), .. } => {
+                matches!(**cause, ChunkError::DamagedOnDisk { .. })
+            }
+            error => matches!(error, ChunkError::DamagedOnDisk { .. }),
+        }
+    }
 }
 
 /// What the metaserver asks of chunkservers: the seam behind which tests put theirs. The methods are those of
@@ -54,6 +66,7 @@ pub trait Peers: Send + Sync + std::fmt::Debug + 'static {
     async fn fence(&self, at: &Endpoint, handle: ChunkHandle, version: ChunkVersion) -> Result<ChunkStat, PeerError>;
     async fn fence_sessions(&self, at: &Endpoint, sessions: Vec<SessionId>) -> Result<(), PeerError>;
     async fn create(&self, at: &Endpoint, chunk: ChunkId) -> Result<ChunkStat, PeerError>;
+    async fn scrub(&self, at: &Endpoint, order: ScrubOrder) -> Result<(), PeerError>;
     async fn copy_from(&self, at: &Endpoint, chunk: ChunkId, source: Endpoint) -> Result<ChunkStat, PeerError>;
     async fn reconcile(&self, at: &Endpoint, chunk: ChunkId, peers: Vec<Replica>) -> Result<ChunkStat, PeerError>;
 }
@@ -127,6 +140,10 @@ impl Peers for RemotePeers {
 
     async fn create(&self, at: &Endpoint, chunk: ChunkId) -> Result<ChunkStat, PeerError> {
         Ok(self.client(at).create(within(SHORT_CALL), chunk).await.map_err(unreachable(at))??)
+    }
+
+    async fn scrub(&self, at: &Endpoint, order: ScrubOrder) -> Result<(), PeerError> {
+        Ok(self.client(at).scrub(within(SHORT_CALL), order).await.map_err(unreachable(at))??)
     }
 
     async fn copy_from(&self, at: &Endpoint, chunk: ChunkId, source: Endpoint) -> Result<ChunkStat, PeerError> {

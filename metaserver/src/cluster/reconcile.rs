@@ -12,10 +12,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_proto::chunk::ChunkLocation;
+use cairn_proto::chunk::{ChunkId, ChunkLocation};
 use cairn_proto::chunkserver::ChunkState;
-use cairn_proto::error::{ChunkError, FsError};
-use cairn_proto::ids::{ChunkHandle, InodeId, ServerId};
+use cairn_proto::error::FsError;
+use cairn_proto::ids::{ChunkHandle, ChunkVersion, InodeId, ServerId};
 use cairn_runtime::worker::{WorkError, WorkState, Worker};
 use thiserror::Error;
 
@@ -84,6 +84,12 @@ pub enum ReconcileError {
     Peer { handle: ChunkHandle, server: ServerId, cause: PeerError },
 }
 
+impl ReconcileError {
+    fn is_rot(&self) -> bool {
+        matches!(self, Self::Peer { cause, .. } if cause.is_damage())
+    }
+}
+
 /// Looks at the dirty chunks, and reconciles those that nobody is writing to.
 #[derive(Debug)]
 pub struct ReconcileWorker {
@@ -149,15 +155,7 @@ pub async fn reconcile(cluster: &Cluster, handle: ChunkHandle) -> Result<(), Rec
     let Some(_busy) = cluster.busy.begin(handle) else { return Ok(()) };
     let Some(chunk) = cluster.chunk(handle)? else { return Ok(()) };
     let version = members::change(cluster, handle, chunk.version, chunk.members.clone()).await?.id.version;
-    let mut holders = Vec::new();
-    for (server, answer) in members::fence(cluster, handle, version, &chunk.members).await {
-        match answer {
-            Ok(_) => holders.push(server),
-            // A copy that was never made holds nothing to reconcile, but is none: repair makes one.
-            Err(cause) if cause.is_not_found() => {}
-            Err(cause) => return Err(ReconcileError::Peer { handle, server, cause }),
-        }
-    }
+    let holders = fence_all(cluster, handle, version, &chunk.members).await?;
     if holders.is_empty() {
         return Ok(());
     }
@@ -170,38 +168,54 @@ pub async fn reconcile(cluster: &Cluster, handle: ChunkHandle) -> Result<(), Rec
     Ok(())
 }
 
-/// Has the first of `holders` make all their copies identical. They are fenced to the version of `id`.
-pub async fn make_identical(
+/// Fences all members of a chunk. Answers those that have a copy.
+pub async fn fence_all(
     cluster: &Cluster,
-    id: cairn_proto::chunk::ChunkId,
-    holders: &[ServerId],
-) -> Result<(), ReconcileError> {
-    let now = cluster.now();
+    handle: ChunkHandle,
+    version: ChunkVersion,
+    members: &[ServerId],
+) -> Result<Vec<ServerId>, ReconcileError> {
+    let mut holders = Vec::new();
+    for (server, answer) in members::fence(cluster, handle, version, members).await {
+        match answer {
+            Ok(_) => holders.push(server),
+            // A copy that was never made holds nothing to reconcile, but is none: repair makes one.
+            Err(cause) if cause.is_not_found() => {}
+            Err(cause) => return Err(ReconcileError::Peer { handle, server, cause }),
+        }
+    }
+    Ok(holders)
+}
+
+/// Has the first of `holders` make all their copies identical. They are fenced to the version of `id`.
+pub async fn make_identical(cluster: &Cluster, id: ChunkId, holders: &[ServerId]) -> Result<(), ReconcileError> {
     // A server that was restarted may have lost what was not synced: the others' bytes come first.
     let mut holders = holders.to_vec();
     holders.sort_by_key(|&server| cluster.registry.joined(server));
-    let mut replicas: Vec<_> = holders.iter().map(|&server| cluster.registry.replica(server, now)).collect();
     let mut outcome = Ok(());
-    for _ in 0..replicas.len() {
-        let answer = cluster.peers.reconcile(&replicas[0].endpoint, id, replicas[1..].to_vec()).await;
-        let server = replicas[0].server;
-        match answer {
-            Ok(stat) => {
-                holders.iter().for_each(|&server| cluster.registry.learn(server, &stat));
-                return Ok(());
-            }
-            Err(cause) => {
-                let is_rotten = matches!(cause, PeerError::Refused(ChunkError::DamagedOnDisk { .. }));
-                outcome = Err(ReconcileError::Peer { handle: id.handle, server, cause });
-                if !is_rotten {
-                    break;
-                }
-            }
+    for _ in 0..holders.len() {
+        outcome = make_like_first(cluster, id, &holders).await;
+        if !outcome.as_ref().is_err_and(ReconcileError::is_rot) {
+            break;
         }
         // Its own bytes are rotten where the copies differ: another one's count.
-        replicas.rotate_left(1);
+        holders.rotate_left(1);
     }
     outcome
+}
+
+/// The same, with the bytes of the first wherever it has them.
+pub async fn make_like_first(cluster: &Cluster, id: ChunkId, holders: &[ServerId]) -> Result<(), ReconcileError> {
+    let now = cluster.now();
+    let mut replicas = holders.iter().map(|&server| cluster.registry.replica(server, now));
+    let Some(first) = replicas.next() else { return Ok(()) };
+    let peers: Vec<_> = replicas.collect();
+    let answer = cluster.peers.reconcile(&first.endpoint, id, peers).await;
+    let stat = answer.map_err(|cause| ReconcileError::Peer { handle: id.handle, server: first.server, cause })?;
+    for &server in holders {
+        cluster.registry.learn(server, &stat);
+    }
+    Ok(())
 }
 
 impl Worker for ReconcileWorker {
@@ -232,7 +246,6 @@ impl Worker for ReconcileWorker {
 
 #[cfg(test)]
 mod tests {
-    use cairn_proto::ids::ChunkVersion;
     use uuid::Uuid;
 
     use super::super::copies::Copy;

@@ -1,7 +1,9 @@
 //! What chunkservers tell: taken into the registry, and compared with the metadata.
 
+use std::collections::BTreeMap;
+
 use cairn_proto::admin::ServerMode;
-use cairn_proto::chunkserver::ChunkStat;
+use cairn_proto::chunkserver::{ChunkStat, ChunkState};
 use cairn_proto::cluster::{ChunkChange, ClusterError, Heartbeat, HeartbeatReply, Registration, Report, Space};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ServerId};
@@ -10,6 +12,7 @@ use cairn_proto::time::Timestamp;
 use super::copies::Copy;
 use super::repair::{BadCopy, Complaint};
 use super::server::Beat;
+use super::strays::Verdict;
 use super::{Cluster, strays};
 use crate::command::Internal;
 use crate::namespace::query;
@@ -67,7 +70,11 @@ pub async fn goodbye(cluster: &Cluster, server: ServerId) -> Result<(), FsError>
 pub fn report(cluster: &Cluster, report: &Report) -> Result<(), ClusterError> {
     cluster.registry.report(report, cluster.now())?;
     for stat in &report.chunks {
-        compare(cluster, report.server, stat)?;
+        if compare(cluster, report.server, stat)? == Verdict::MemberBehind && stat.state == ChunkState::Clean {
+            // Most likely it has only not heard of the last change of members. But somebody may have put back an old file.
+            let complaint = Complaint { server: report.server, what: BadCopy::Stale };
+            cluster.repairs.complain(stat.id.handle, complaint, cluster.now());
+        }
     }
     if report.last {
         tracing::info!(server = %cluster.registry.name(report.server), "chunkserver has reported all its chunks");
@@ -79,16 +86,19 @@ pub fn report(cluster: &Cluster, report: &Report) -> Result<(), ClusterError> {
 pub fn heartbeat(cluster: &Cluster, heartbeat: &Heartbeat) -> Result<HeartbeatReply, ClusterError> {
     let server = heartbeat.server;
     if cluster.registry.heartbeat(heartbeat, cluster.now())? == Beat::Fresh {
+        let mut damaged = BTreeMap::<ChunkHandle, u32>::new();
         for change in &heartbeat.changes {
             match change {
-                ChunkChange::Now(stat) => compare(cluster, server, stat)?,
-                ChunkChange::Removed(handle) => removed(cluster, server, *handle)?,
-                ChunkChange::Damaged { handle, block } => {
-                    let name = cluster.registry.name(server);
-                    tracing::warn!(%handle, server = %name, block, "a copy is damaged");
-                    cluster.repairs.complain(*handle, Complaint { server, what: BadCopy::Damaged }, cluster.now());
+                ChunkChange::Now(stat) => {
+                    compare(cluster, server, stat)?;
                 }
+                ChunkChange::Removed(handle) => removed(cluster, server, *handle)?,
+                ChunkChange::Damaged { handle, .. } => *damaged.entry(*handle).or_default() += 1,
             }
+        }
+        for (handle, blocks) in damaged {
+            tracing::warn!(%handle, server = %cluster.registry.name(server), blocks, "a copy is damaged");
+            cluster.repairs.complain(handle, Complaint { server, what: BadCopy::Damaged }, cluster.now());
         }
     }
     let Space { total, free, .. } = heartbeat.space;
@@ -96,9 +106,9 @@ pub fn heartbeat(cluster: &Cluster, heartbeat: &Heartbeat) -> Result<HeartbeatRe
     Ok(HeartbeatReply { orders: cluster.orders.due(server, in_need, cluster.now()) })
 }
 
-fn compare(cluster: &Cluster, server: ServerId, stat: &ChunkStat) -> Result<(), ClusterError> {
+fn compare(cluster: &Cluster, server: ServerId, stat: &ChunkStat) -> Result<Verdict, ClusterError> {
     let verdict = strays::judge_reported(cluster, server, stat.id.handle, Copy::from(stat));
-    verdict.map(|_| ()).map_err(|_| ClusterError::NotReady)
+    verdict.map_err(|_| ClusterError::NotReady)
 }
 
 fn removed(cluster: &Cluster, server: ServerId, handle: ChunkHandle) -> Result<(), ClusterError> {

@@ -8,6 +8,7 @@ use cairn_proto::chunkserver::ChunkStat;
 use cairn_proto::cluster::{ChunkChange, Heartbeat, Registration, Space};
 use cairn_proto::ids::{ChunkHandle, ServerId};
 use cairn_proto::labels::Labels;
+use cairn_proto::scrub::ScrubStatus;
 use cairn_proto::time::Timestamp;
 use cairn_proto::transport::Endpoint;
 
@@ -62,6 +63,7 @@ pub struct Server {
     placed: u32,
     last_seq: u64,
     damaged: u64,
+    scrub: ScrubStatus,
     copies: CopyMap,
     /// The pages of a report that is not complete. Until then `copies` is what was known before.
     incoming: Option<CopyMap>,
@@ -85,6 +87,7 @@ impl Server {
             placed: 0,
             last_seq: 0,
             damaged: 0,
+            scrub: ScrubStatus::default(),
             copies: CopyMap::default(),
             incoming: None,
         }
@@ -132,6 +135,7 @@ impl Server {
         self.space = heartbeat.space;
         self.load = heartbeat.load;
         self.placed = 0;
+        self.scrub = heartbeat.scrub;
         if heartbeat.seq <= self.last_seq {
             return Some(Beat::Repeated);
         }
@@ -263,6 +267,7 @@ impl Server {
             to_move: held.to_move,
             silent_ms: self.silent(now).as_millis() as u64,
             damaged: self.damaged,
+            scrub: self.scrub,
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::namespace::chunk::Chunk;
 pub enum Verdict {
     /// Its server is a member.
     Member,
+    /// The same, and the copy is of an older version: its server has not heard of the last change of members, or was given old files.
+    MemberBehind,
     /// Its server is a member, and it ends before what was committed: what every member acknowledged it has lost.
     Short,
     /// It may go: the chunk is gone, or has all its copies elsewhere.
@@ -42,7 +44,11 @@ pub fn judge(server: ServerId, copy: Copy, at: Circumstances<'_>) -> Verdict {
         return if at.given_out && !at.busy { Verdict::Garbage } else { Verdict::Leave };
     };
     if chunk.members.contains(&server) {
-        return if copy.length < chunk.length { Verdict::Short } else { Verdict::Member };
+        return match copy {
+            _ if copy.length < chunk.length => Verdict::Short,
+            _ if copy.version < chunk.version => Verdict::MemberBehind,
+            _ => Verdict::Member,
+        };
     }
     // A copy above its record: metadata that were set back. The data may be all there is.
     let is_newer = copy.version > chunk.version;
@@ -52,13 +58,8 @@ pub fn judge(server: ServerId, copy: Copy, at: Circumstances<'_>) -> Verdict {
     Verdict::Garbage
 }
 
-/// Judges one reported copy, and orders it deleted where it is garbage.
-pub fn judge_reported(
-    cluster: &Cluster,
-    server: ServerId,
-    handle: ChunkHandle,
-    copy: Copy,
-) -> Result<Verdict, FsError> {
+/// Judges one reported copy.
+pub fn look_at(cluster: &Cluster, server: ServerId, handle: ChunkHandle, copy: Copy) -> Result<Verdict, FsError> {
     // The order matters: a repair that starts after the first look shows in the record of the second only by its end.
     let busy = cluster.busy.contains(handle);
     let chunk = cluster.chunk(handle)?;
@@ -68,17 +69,27 @@ pub fn judge_reported(
         given_out: cluster.state.has_given_out(handle),
         busy: busy || cluster.busy.contains(handle),
     };
-    let verdict = judge(server, copy, at);
+    Ok(judge(server, copy, at))
+}
+
+/// Judges one reported copy, and orders it deleted where it is garbage.
+pub fn judge_reported(
+    cluster: &Cluster,
+    server: ServerId,
+    handle: ChunkHandle,
+    copy: Copy,
+) -> Result<Verdict, FsError> {
+    let verdict = look_at(cluster, server, handle, copy)?;
     match verdict {
         Verdict::Garbage => cluster.orders.delete(server, handle, copy.version, cluster.now()),
-        Verdict::Member => cluster.orders.forget(server, handle),
+        Verdict::Member | Verdict::MemberBehind => cluster.orders.forget(server, handle),
         Verdict::Short => {
             cluster.orders.forget(server, handle);
             cluster.repairs.complain(handle, Complaint { server, what: BadCopy::Short }, cluster.now());
         }
         Verdict::Leave => {}
     }
-    if !at.given_out {
+    if !cluster.state.has_given_out(handle) {
         tracing::warn!(%handle, server = %cluster.registry.name(server), "a copy of a chunk that was never given out: left alone");
     }
     Ok(verdict)
@@ -131,7 +142,8 @@ mod tests {
     fn a_member_is_a_member_whatever_else() {
         let chunk = chunk(3, 1);
         let at = Circumstances { chunk: Some(&chunk), up: 0, given_out: false, busy: true };
-        assert_eq!(judge(MEMBER, copy(1), at), Verdict::Member);
+        assert_eq!(judge(MEMBER, copy(1), at), Verdict::MemberBehind);
+        assert_eq!(judge(MEMBER, copy(3), at), Verdict::Member);
         assert_eq!(judge(MEMBER, copy(9), at), Verdict::Member);
         assert_eq!(judge(MEMBER, Copy { length: 0, ..copy(3) }, at), Verdict::Short);
     }

@@ -279,6 +279,64 @@ async fn damage_on_both_sides_is_made_good_block_by_block() {
 }
 
 #[tokio::test]
+async fn two_bad_copies_of_three_are_made_anew_one_after_the_other() {
+    let world = World::new(3, 3).await;
+    let handle = world.chunk_on("f", &[server(1), server(2), server(3)], 4096).await;
+    for n in [2, 3] {
+        world.peers.with(server(n), |fake| fake.damaged.push(handle));
+        world.beat(server(n), vec![ChunkChange::Damaged { handle, block: 3 }]);
+    }
+    repair(&world).await;
+    assert!((1..=3).all(|n| world.peers.with(server(n), |fake| fake.damaged.is_empty())));
+    assert_eq!(world.chunk(handle).members.len(), 3);
+}
+
+#[tokio::test]
+async fn damage_told_of_both_copies_at_once_is_made_good() {
+    let world = World::new(2, 2).await;
+    let handle = world.chunk_on("f", &[server(1), server(2)], 4096).await;
+    for n in [1, 2] {
+        world.peers.with(server(n), |fake| fake.damaged.push(handle));
+        world.beat(server(n), vec![ChunkChange::Damaged { handle, block: 3 }]);
+    }
+    repair(&world).await;
+    assert!((1..=2).all(|n| world.peers.with(server(n), |fake| fake.damaged.is_empty())));
+    assert!(world.cluster.damage.is_empty());
+}
+
+#[tokio::test]
+async fn what_nobody_has_whole_is_counted_and_tried_again_when_somebody_comes() {
+    let world = World::new(3, 2).await;
+    let handle = world.chunk_on("f", &[server(1), server(2)], 4096).await;
+    for n in [1, 2] {
+        world.peers.with(server(n), |fake| {
+            fake.damaged.push(handle);
+            fake.lost.push(handle);
+        });
+    }
+    world.beat(server(1), vec![ChunkChange::Damaged { handle, block: 3 }]);
+    repair(&world).await;
+    assert_eq!(world.cluster.damage.chunks(), [handle]);
+    let version = world.chunk(handle).version;
+    repair(&world).await;
+    assert_eq!(world.chunk(handle).version, version, "nothing new to try");
+    // One falls silent, and comes back with a good copy.
+    world.advance(MINUTE);
+    world.beat(server(1), vec![]);
+    world.beat(server(3), vec![]);
+    repair(&world).await;
+    world.peers.with(server(2), |fake| {
+        fake.damaged.clear();
+        fake.lost.clear();
+    });
+    world.join(server(2)).await;
+    world.beat(server(1), vec![ChunkChange::Damaged { handle, block: 3 }]);
+    repair(&world).await;
+    assert!(world.peers.with(server(1), |fake| fake.damaged.is_empty()));
+    assert!(world.cluster.damage.is_empty());
+}
+
+#[tokio::test]
 async fn a_missing_copy_that_has_no_room_moves() {
     let world = World::new(3, 2).await;
     let handle = world.chunk_on("f", &[server(1), server(2)], 4096).await;

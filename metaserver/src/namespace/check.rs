@@ -184,7 +184,7 @@ impl Check<'_> {
     }
 
     fn found(&mut self, kind: &str, inode: Option<InodeId>, chunk: Option<ChunkHandle>, what: String) {
-        self.findings.push(Finding { kind: kind.to_owned(), inode, chunk, server: None, what });
+        self.findings.push(Finding { kind: kind.to_owned(), inode, chunk, server: None, what, repairable: false });
     }
 
     /// A value that does not decode is a finding here, not the end of the check.

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use cairn_proto::admin::{
-    AdminService, ChunkInfo, ClusterStatus, FsckPage, InodeInfo, PolicyInfo, PolicySet, RepairStatus, ServerMode,
-    ServerStats, TunablesChange,
+    AdminService, ChunkInfo, ClusterStatus, FsckPage, InodeInfo, MAX_RECHECKED, PolicyInfo, PolicySet, Recheck,
+    RepairStatus, ServerMode, ServerStats, TunablesChange,
 };
 use cairn_proto::chunk::CHUNK_SIZE;
 use cairn_proto::error::{AdminError, FsError};
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, LogIndex, ServerId};
 use cairn_proto::meta::MAX_CHUNKS_PER_CALL;
 use cairn_proto::name::Name;
+use cairn_proto::scrub::ScrubOrder;
 use cairn_proto::simulation::{Scenario, SimulationPage};
 use tarpc::context::Context;
 
@@ -19,7 +20,7 @@ use super::{Shared, policy, servers, status};
 use crate::cluster::locate::location;
 use crate::cluster::simulate;
 use crate::command::Internal;
-use crate::fsck;
+use crate::fsck::{self, Depth};
 use crate::namespace::inode::{Content, Inode};
 use crate::namespace::{ChunkView, NamespaceError, query};
 use crate::session::recalls::Patience;
@@ -67,11 +68,11 @@ impl AdminService for AdminFace {
         policy::set(&self.0, inode, set, recursive).await
     }
 
-    async fn fsck(self, _: Context, data: bool, resume: Option<Vec<u8>>) -> Result<FsckPage, FsError> {
+    async fn fsck(self, _: Context, data: bool, repair: bool, resume: Option<Vec<u8>>) -> Result<FsckPage, FsError> {
         if resume.is_none() {
             self.0.clients.flush_all().await;
         }
-        fsck::page(&self.0.cluster, &self.0.clients, data, resume).await
+        fsck::page(&self.0.cluster, &self.0.clients, Depth { data, repair }, resume).await
     }
 
     async fn checkpoint(self, _: Context) -> Result<LogIndex, FsError> {
@@ -100,6 +101,17 @@ impl AdminService for AdminFace {
 
     async fn simulate(self, _: Context, scenario: Scenario, after: ChunkHandle) -> Result<SimulationPage, AdminError> {
         simulate::page(&self.0.cluster, &scenario, after).await
+    }
+
+    async fn scrub(self, _: Context, server: ServerId, order: ScrubOrder) -> Result<(), AdminError> {
+        servers::scrub(&self.0.cluster, server, order).await
+    }
+
+    async fn recheck(self, _: Context, chunks: Vec<ChunkHandle>, data: bool) -> Result<Recheck, FsError> {
+        if chunks.len() > MAX_RECHECKED {
+            return Err(FsError::InvalidArgument);
+        }
+        fsck::recheck(&self.0.cluster, &self.0.clients, data, chunks).await
     }
 }
 

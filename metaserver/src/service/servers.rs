@@ -3,6 +3,7 @@
 use cairn_proto::admin::ServerMode;
 use cairn_proto::error::{AdminError, FsError};
 use cairn_proto::ids::{ChunkHandle, ServerId};
+use cairn_proto::scrub::ScrubOrder;
 
 use crate::cluster::Cluster;
 use crate::cluster::state::Standing;
@@ -22,6 +23,19 @@ pub(super) async fn set_mode(cluster: &Cluster, server: ServerId, mode: ServerMo
             tracing::info!(server = name, ?mode, "an operator said what is to become of a chunkserver");
             Ok(())
         }
+    }
+}
+
+/// Has a chunkserver begin a pass of its scrub.
+pub(super) async fn scrub(cluster: &Cluster, server: ServerId, order: ScrubOrder) -> Result<(), AdminError> {
+    let endpoint = cluster.registry.endpoint(server).ok_or(AdminError::UnknownServer(server))?;
+    let name = cluster.registry.name(server);
+    match cluster.peers.scrub(&endpoint, order).await {
+        Ok(()) => {
+            tracing::info!(server = name, bytes_per_s = order.bytes_per_s, "an operator wants a scrub");
+            Ok(())
+        }
+        Err(cause) => Err(AdminError::ServerIsAway { name, cause: cause.to_string() }),
     }
 }
 

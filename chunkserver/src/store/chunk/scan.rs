@@ -46,7 +46,7 @@ impl ChunkFiles {
 }
 
 /// Calls `visit` with each of the first `end` blocks and the sum of what it holds. Holes of the file are not read.
-pub(super) fn for_each_block(data: &dyn DiskFile, end: u32, mut visit: impl FnMut(u32, BlockSum)) -> io::Result<()> {
+fn for_each_block(data: &dyn DiskFile, end: u32, mut visit: impl FnMut(u32, BlockSum)) -> io::Result<()> {
     let block = BLOCK_SIZE as u64;
     let mut buf = vec![0; STEP_BLOCKS as usize * BLOCK_SIZE];
     let mut at = 0;

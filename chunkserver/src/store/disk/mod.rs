@@ -54,6 +54,9 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// here: see [`DiskFile::check_written`].
     fn sync_all(&self, dir: &Path) -> io::Result<()>;
     fn capacity(&self, dir: &Path) -> io::Result<Capacity>;
+    /// Up to `len` bytes of a file as they are on the disk, not as the kernel remembers them, as far as the file system can tell one from
+    /// the other. Fewer than asked for mean the end of the file. Both numbers are multiples of a block.
+    fn read_from_disk(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>>;
 }
 
 /// One open file.
@@ -97,6 +100,11 @@ pub fn write_all_at(file: &dyn DiskFile, buf: &[u8], offset: u64) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Whether an error says that the disk does not give back what was written to it.
+pub fn is_rot(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADMSG | libc::EUCLEAN | libc::EILSEQ))
 }
 
 /// Whether an error says that there is no room.

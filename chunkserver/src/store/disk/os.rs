@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use cairn_runtime::crashsafe;
@@ -12,6 +12,9 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek, syncfs};
 
 use super::{Capacity, Disk, DiskFile, OpenMode};
+
+/// Where the memory of a direct read has to begin, at most: a page.
+const DIRECT_ALIGNMENT: usize = 4096;
 
 /// The real thing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,6 +68,37 @@ impl Disk for OsDisk {
         let unit = stat.fragment_size();
         Ok(Capacity { total: stat.blocks() * unit, free: stat.blocks_available() * unit })
     }
+
+    /// With `O_DIRECT`: it also leaves alone what the kernel keeps for those who read by way of it.
+    fn read_from_disk(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let direct = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path);
+        let read = direct.and_then(|file| read_aligned(&file, offset, len));
+        match read {
+            // A file system without direct access, or one that wants it aligned otherwise.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => read_aligned(&File::open(path)?, offset, len),
+            read => read,
+        }
+    }
+}
+
+fn read_aligned(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len + DIRECT_ALIGNMENT];
+    let start = bytes.as_ptr().align_offset(DIRECT_ALIGNMENT);
+    let mut got = 0;
+    while got < len {
+        match file.read_at(&mut bytes[start + got..start + len], offset + got as u64) {
+            Ok(n) => got += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        }
+        // At the end of the file, behind which a direct read would not be aligned.
+        if offset + got as u64 >= file.metadata()?.len() {
+            break;
+        }
+    }
+    bytes.copy_within(start..start + got, 0);
+    bytes.truncate(got);
+    Ok(bytes)
 }
 
 #[derive(Debug)]
@@ -208,6 +242,19 @@ mod tests {
             // A file system that cannot say must say so, and nothing else.
             Err(e) => assert_eq!(e.kind(), io::ErrorKind::WouldBlock),
         }
+    }
+
+    #[test]
+    fn reads_from_the_disk_what_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let file = OsDisk.open(&path, OpenMode::New).unwrap();
+        let bytes: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
+        write_all_at(&*file, &bytes, 0).unwrap();
+        assert!(OsDisk.read_from_disk(&path, 8192, 65_536).unwrap() == bytes[8192..73_728]);
+        assert!(OsDisk.read_from_disk(&path, 65_536, 65_536).unwrap() == bytes[65_536..]);
+        assert!(OsDisk.read_from_disk(&path, 98_304, 4096).unwrap() == bytes[98_304..]);
+        assert!(OsDisk.read_from_disk(&path, 1 << 20, 4096).unwrap().is_empty());
     }
 
     #[test]

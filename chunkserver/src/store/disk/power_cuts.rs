@@ -199,6 +199,10 @@ impl Disk for PowerCuts {
     fn capacity(&self, dir: &Path) -> io::Result<Capacity> {
         OsDisk.capacity(dir)
     }
+
+    fn read_from_disk(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        OsDisk.read_from_disk(path, offset, len)
+    }
 }
 
 impl DiskFile for CutFile {

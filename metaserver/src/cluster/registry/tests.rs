@@ -19,7 +19,14 @@ fn stat(handle: u64, version: u32, state: ChunkState) -> ChunkStat {
 }
 
 fn beat(registry: &Registry, seq: u64, changes: Vec<ChunkChange>, now: Moment) -> Result<Beat, ClusterError> {
-    let heartbeat = Heartbeat { server: server(1), seq, space: registration(server(1)).space, load: 5, changes };
+    let heartbeat = Heartbeat {
+        server: server(1),
+        seq,
+        space: registration(server(1)).space,
+        load: 5,
+        changes,
+        scrub: Default::default(),
+    };
     registry.heartbeat(&heartbeat, now)
 }
 

@@ -67,8 +67,8 @@ impl Census {
         self.last.lock().clone()
     }
 
-    /// Counts as of the last pass; `total` and `garbage` are known at any time.
-    pub fn counts(&self, total: u64, garbage: u64) -> ChunkCounts {
+    /// Counts as of the last pass; the others are known at any time.
+    pub fn counts(&self, total: u64, garbage: u64, damaged: u64) -> ChunkCounts {
         let tally = self.last();
         ChunkCounts {
             total,
@@ -77,6 +77,7 @@ impl Census {
             dirty: tally.dirty,
             misplaced: tally.misplaced,
             garbage,
+            damaged,
         }
     }
 }
@@ -144,6 +145,11 @@ impl CensusWorker {
         if !is_due && states == self.states {
             return Ok(None);
         }
+        for handle in self.cluster.damage.chunks() {
+            if self.cluster.chunk(handle)?.is_none() {
+                self.cluster.damage.forget(handle);
+            }
+        }
         let next_handle = self.cluster.state.read(query::counters)?.next_handle;
         let too_young = std::mem::replace(&mut self.next_handle, next_handle);
         self.began = Some(now);
@@ -156,9 +162,19 @@ impl CensusWorker {
         let views: Vec<_> = chunk.members.iter().map(|&server| registry.member(server, handle, now)).collect();
         let (placement, domains) = pass.placements.of(&self.cluster, chunk.placement, now);
         let target = usize::from(chunk.target);
+        let bad = self.cluster.damage.copies(handle);
         let mut case =
-            Case { target, length: chunk.length, members: &views, placement: &placement, bad: &[], unwanted: None };
+            Case { target, length: chunk.length, members: &views, placement: &placement, bad: &bad, unwanted: None };
         pass.tally.count(&case);
+        if !bad.is_empty() {
+            let up = views.iter().filter(|member| member.standing == Standing::Up).map(|member| member.server);
+            if self.cluster.damage.is_worth_a_try(handle, up) {
+                let complain = |&server: &ServerId| {
+                    self.cluster.repairs.complain(handle, Complaint { server, what: BadCopy::Damaged }, now);
+                };
+                bad.iter().for_each(complain);
+            }
+        }
         let is_misplaced = self.is_misplaced(&case, &domains);
         pass.tally.misplaced += u64::from(is_misplaced);
         if is_misplaced {
@@ -170,8 +186,10 @@ impl CensusWorker {
             self.cluster.repairs.complain(handle, complaint, now);
         }
         match plan(case) {
+            // What is to be done about bad copies was said above.
+            Plan::Refresh { .. } | Plan::Merge(_) if !bad.is_empty() => {}
             Plan::Nothing | Plan::Wait | Plan::Unavailable => {}
-            Plan::Shrink(_) | Plan::Refresh { .. } | Plan::Add(_) => {
+            Plan::Merge(_) | Plan::Shrink(_) | Plan::Refresh { .. } | Plan::Add(_) => {
                 let copies = case.good_copies();
                 let urgency = Urgency { only_moves: copies >= case.target, copies };
                 self.cluster.repairs.push(handle, urgency, now);

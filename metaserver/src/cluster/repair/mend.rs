@@ -5,7 +5,7 @@
 //! is added under a version after that.
 
 use cairn_proto::chunk::ChunkId;
-use cairn_proto::chunkserver::ChunkState;
+use cairn_proto::chunkserver::{BlockTable, ChunkState};
 use cairn_proto::error::{ChunkError, FsError};
 use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId};
 use cairn_proto::policy::Placement;
@@ -16,6 +16,7 @@ use super::super::peers::PeerError;
 use super::super::placement::{Demand, worst_placed};
 use super::super::reconcile::{ReconcileError, make_identical};
 use super::super::registry::MemberView;
+use super::super::state::Standing;
 use super::super::{Cluster, strays};
 use super::plan::{Addition, Case, Plan, plan};
 use super::queue::{BadCopy, Complaint, Job};
@@ -52,11 +53,23 @@ pub enum MendError {
 /// Looks at a chunk and takes one step towards its being as it should.
 pub async fn mend(cluster: &Cluster, job: &Job) -> Result<Mended, MendError> {
     let handle = job.handle;
-    let bad = confirm(cluster, handle, &job.complaints).await;
+    let mut complaints = job.complaints.clone();
+    let known = cluster.damage.copies(handle).into_iter();
+    complaints.extend(known.map(|server| Complaint { server, what: BadCopy::Damaged }));
+    let bad = confirm(cluster, handle, &complaints).await;
     let Some(busy) = cluster.busy.begin(handle) else { return Ok(Mended::Busy) };
     let result = match cluster.chunk(handle) {
-        Ok(Some(chunk)) => Mending { cluster, handle, chunk, relieve: job.relieve }.step(&bad).await,
-        Ok(None) => Ok(Mended::Fine),
+        Ok(Some(chunk)) => {
+            let members = chunk.members.clone();
+            let servers: Vec<_> = bad.iter().map(|complaint| complaint.server).collect();
+            let result = Mending { cluster, handle, chunk, relieve: job.relieve }.step(&servers).await;
+            remember(cluster, handle, &members, &bad, &result);
+            result
+        }
+        Ok(None) => {
+            cluster.damage.forget(handle);
+            Ok(Mended::Fine)
+        }
         Err(error) => Err(MendError::Metadata(handle, error)),
     };
     drop(busy);
@@ -64,9 +77,39 @@ pub async fn mend(cluster: &Cluster, job: &Job) -> Result<Mended, MendError> {
     result
 }
 
-/// Of the members that somebody complained of, those whose copies are bad indeed.
-async fn confirm(cluster: &Cluster, handle: ChunkHandle, complaints: &[Complaint]) -> Vec<ServerId> {
-    let mut bad = Vec::new();
+/// Takes note of bad copies that nothing can be done about, and of those whose turn comes next.
+fn remember(
+    cluster: &Cluster,
+    handle: ChunkHandle,
+    members: &[ServerId],
+    bad: &[Complaint],
+    result: &Result<Mended, MendError>,
+) {
+    let now = cluster.now();
+    let is_up = |server: &ServerId| cluster.registry.standing(*server, now) == Standing::Up;
+    match result {
+        Ok(Mended::Fine) if !bad.is_empty() => {
+            let servers = bad.iter().map(|complaint| complaint.server).collect();
+            if cluster.damage.note(handle, servers, members.iter().copied().filter(is_up).collect()) {
+                tracing::error!(%handle, copies = bad.len(), "damaged, and no good copy of it is up");
+            }
+        }
+        Ok(Mended::Fine) => cluster.damage.forget(handle),
+        Ok(Mended::Progress { .. }) => {
+            cluster.damage.forget(handle);
+            // One at a time is made anew, the first of the chain.
+            let is_bad = |server: &&ServerId| bad.iter().any(|complaint| complaint.server == **server);
+            let done = members.iter().filter(|server| is_up(server)).find(is_bad);
+            let others = bad.iter().filter(|complaint| Some(&complaint.server) != done);
+            others.for_each(|complaint| cluster.repairs.complain(handle, *complaint, now));
+        }
+        Ok(Mended::Busy | Mended::TooEarly(_)) | Err(_) => {}
+    }
+}
+
+/// Of what somebody complained of, that which is so: one complaint for each bad copy.
+async fn confirm(cluster: &Cluster, handle: ChunkHandle, complaints: &[Complaint]) -> Vec<Complaint> {
+    let mut bad: Vec<Complaint> = Vec::new();
     // Before the copies are looked at: what is committed by now each of them has had since.
     let committed = cluster.chunk(handle).ok().flatten().map_or(0, |chunk| chunk.length);
     for complaint in complaints {
@@ -86,14 +129,36 @@ async fn confirm(cluster: &Cluster, handle: ChunkHandle, complaints: &[Complaint
                 Ok(report) => !report.damaged.is_empty() || report.stat.length < committed,
                 // What cannot be read is no copy.
                 Err(PeerError::Refused(ChunkError::DamagedOnDisk { .. } | ChunkError::Disk(_))) => true,
+                Err(error) if error.is_damage() => true,
                 Err(error) => error.is_not_found(),
             },
+            BadCopy::Stale => is_stale(cluster, handle, complaint.server).await,
         };
-        if is_bad {
-            bad.push(complaint.server);
+        if is_bad && bad.iter().all(|known| known.server != complaint.server) {
+            bad.push(*complaint);
         }
     }
     bad
+}
+
+/// Whether a member's copy is of an older version than another one, and differs from that: it was put back in the place of a newer one.
+/// The version alone says nothing: who is a member has every byte, though it may not have heard of the last change of members.
+async fn is_stale(cluster: &Cluster, handle: ChunkHandle, server: ServerId) -> bool {
+    let Ok(Some(chunk)) = cluster.chunk(handle) else { return false };
+    let mut tables = Vec::new();
+    for &member in &chunk.members {
+        let Some(endpoint) = cluster.registry.endpoint(member) else { continue };
+        let Ok(table) = cluster.peers.block_table(&endpoint, handle).await else { continue };
+        tables.push((member, table));
+    }
+    let Some((_, ours)) = tables.iter().find(|(member, _)| *member == server) else { return false };
+    tables.iter().any(|(_, table)| table.stat.id.version > ours.stat.id.version && differs(table, ours))
+}
+
+/// Whether two clean copies are not the same.
+pub fn differs(a: &BlockTable, b: &BlockTable) -> bool {
+    let is_clean = |table: &BlockTable| table.stat.state == ChunkState::Clean;
+    is_clean(a) && is_clean(b) && (a.stat.length, &a.sums) != (b.stat.length, &b.sums)
 }
 
 /// A chunk that is kept busy.
@@ -122,6 +187,7 @@ impl Mending<'_> {
             Plan::Nothing | Plan::Wait | Plan::Unavailable => Ok(Mended::Fine),
             Plan::Shrink(enough) => self.shrink(enough).await,
             Plan::Refresh { bad, good } => self.refresh(bad, good).await,
+            Plan::Merge(damaged) => self.merge(damaged).await,
             Plan::Add(addition) => self.add(addition, &placement).await,
         }
     }
@@ -169,10 +235,9 @@ impl Mending<'_> {
                 Ok(Mended::Progress { bytes: 0 })
             }
             // No source is whole either. What each has of it may still make one: block by block.
-            Err(MendError::NoSource { last: PeerError::Refused(ChunkError::DamagedOnDisk { .. }), .. }) => {
+            Err(MendError::NoSource { last, .. }) if last.is_damage() => {
                 let all: Vec<_> = good.iter().copied().chain([bad]).collect();
-                make_identical(self.cluster, id, &all).await?;
-                Ok(Mended::Progress { bytes: 0 })
+                self.merge_at(version, all).await
             }
             Err(error) => {
                 // It may still be on its way, and must not overwrite what is written from now on.
@@ -181,6 +246,40 @@ impl Mending<'_> {
                 Err(error)
             }
         }
+    }
+
+    async fn merge(self, damaged: Vec<ServerId>) -> Result<Mended, MendError> {
+        let version = self.change(self.chunk.version, self.chunk.members.clone()).await?;
+        self.merge_at(version, damaged).await
+    }
+
+    /// Makes the copies of `members` one, each block from whoever has it whole. `Fine` where blocks are left that nobody has.
+    async fn merge_at(self, version: ChunkVersion, members: Vec<ServerId>) -> Result<Mended, MendError> {
+        self.fence(version, &members).await?;
+        // Each has to know all of its damage first: what it does not know it would pass on, or leave.
+        self.damaged_blocks(&members).await?;
+        make_identical(self.cluster, id_at(self.handle, version, &self.chunk), &members).await?;
+        match self.damaged_blocks(&members).await? {
+            0 => {
+                tracing::info!(handle = %self.handle, copies = members.len(), "damaged copies were made good from each other");
+                Ok(Mended::Progress { bytes: 0 })
+            }
+            blocks => {
+                tracing::error!(handle = %self.handle, blocks, "blocks are damaged in all copies that are up");
+                Ok(Mended::Fine)
+            }
+        }
+    }
+
+    /// How many blocks of these copies are damaged.
+    async fn damaged_blocks(&self, members: &[ServerId]) -> Result<usize, MendError> {
+        let mut blocks = 0;
+        for &server in members {
+            let at = self.cluster.registry.replica(server, self.cluster.now()).endpoint;
+            let report = self.cluster.peers.verify(&at, self.handle).await;
+            blocks += report.map_err(|cause| MendError::Peer { handle: self.handle, server, cause })?.damaged.len();
+        }
+        Ok(blocks)
     }
 
     async fn add(self, addition: Addition, placement: &Placement) -> Result<Mended, MendError> {

@@ -40,6 +40,8 @@ pub enum Plan {
         bad: ServerId,
         good: Vec<ServerId>,
     },
+    /// All copies that are up are damaged: each gets from the others what is still good there.
+    Merge(Vec<ServerId>),
     /// One more copy is needed.
     Add(Addition),
 }
@@ -64,7 +66,9 @@ pub fn plan(case: Case<'_>) -> Plan {
     let good: Vec<_> = case.members.iter().filter(|member| case.is_good(member)).collect();
     let ids = |members: &[&MemberView]| members.iter().map(|member| member.server).collect::<Vec<_>>();
     if good.is_empty() {
-        return Plan::Unavailable;
+        let damaged = case.members.iter().filter(|member| member.standing == Standing::Up && member.copy.is_some());
+        let damaged: Vec<_> = damaged.map(|member| member.server).collect();
+        return if damaged.len() > 1 { Plan::Merge(damaged) } else { Plan::Unavailable };
     }
     let is_bad_and_up = |member: &&MemberView| member.standing == Standing::Up && !case.is_good(member);
     if let Some(bad) = case.members.iter().find(is_bad_and_up) {
@@ -254,10 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn all_bad_is_not_all_lost() {
+        let mut members = members(&[Up, Up, Away]);
+        let bad = servers(&[1, 2]);
+        assert_eq!(plan_for(2, &members, &bad), Plan::Merge(bad.clone()));
+        members[1].copy = None;
+        assert_eq!(plan_for(2, &members, &bad), Plan::Unavailable);
+    }
+
+    #[test]
     fn bad_copies_come_first() {
         let members = members(&[Up, Up, Lost]);
         let expected = Plan::Refresh { bad: server(2), good: servers(&[1]) };
         assert_eq!(plan_for(3, &members, &[server(2)]), expected);
-        assert_eq!(plan_for(2, &members[..2], &[server(1), server(2)]), Plan::Unavailable);
+        assert_eq!(plan_for(2, &members[..1], &[server(1)]), Plan::Unavailable);
     }
 }

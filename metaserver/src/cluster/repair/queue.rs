@@ -44,6 +44,8 @@ pub enum BadCopy {
     /// It ends before what was committed.
     Short,
     Damaged,
+    /// It differs from a copy of a newer version.
+    Stale,
 }
 
 /// A chunk to look at.
@@ -133,6 +135,11 @@ impl RepairQueue {
     /// Returns when something was added, or more is left.
     pub async fn filled(&self) {
         self.filled.notified().await;
+    }
+
+    /// Whether a chunk waits.
+    pub fn contains(&self, handle: ChunkHandle) -> bool {
+        self.inner.lock().jobs.contains_key(&handle)
     }
 
     /// Chunks that wait.
