@@ -44,6 +44,8 @@ pub struct Options {
     pub chunk_faults: Option<Faults>,
     /// The cluster has a network of its own: see [`Network`].
     pub network: bool,
+    /// Each chunkserver is on a host of its own in that network.
+    pub chunk_hosts: bool,
 }
 
 impl Default for Options {
@@ -60,6 +62,7 @@ impl Default for Options {
             meta_faults: None,
             chunk_faults: None,
             network: false,
+            chunk_hosts: false,
         }
     }
 }
@@ -87,6 +90,8 @@ pub struct Cluster {
     meta: Option<Daemon>,
     meta_disk: Option<SmallDisk>,
     chunk_disks: Vec<SmallDisk>,
+    /// Hosts of the chunkservers, where they have some.
+    chunk_hosts: Vec<Host>,
     network: Option<Network>,
     meta_endpoint: String,
     options: Options,
@@ -108,6 +113,7 @@ impl Cluster {
             meta: None,
             meta_disk: None,
             chunk_disks: Vec::new(),
+            chunk_hosts: Vec::new(),
             meta_endpoint: String::new(),
             network,
             options,
@@ -122,6 +128,9 @@ impl Cluster {
                 cluster.chunk_disks.push(SmallDisk::mount(&cluster.chunkserver_dir(i), bytes)?);
             }
         }
+        if cluster.options.chunk_hosts {
+            cluster.chunk_hosts = (0..cluster.options.chunkservers).map(|_| cluster.host()).collect::<Result<_>>()?;
+        }
         cluster.meta_endpoint = cluster.any_port();
         cluster.start_meta()?;
         for i in 0..cluster.options.chunkservers {
@@ -132,6 +141,12 @@ impl Cluster {
     }
 
     pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Leaves its directory for whoever looks into a failure. Answers where. (What is on disks of their own goes with them.)
+    pub fn keep(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
         self.dir.path()
     }
 
@@ -175,8 +190,11 @@ impl Cluster {
     /// As [`Self::start_chunkserver`], with faults of its own.
     pub fn start_chunkserver_with(&mut self, i: usize, faults: Option<&Faults>) -> Result<()> {
         let name = format!("chunk{i}");
-        let mut command = self.faulty(faults);
-        command.args(["chunkserver", "--listen", &self.any_port(), "--meta", &self.meta_endpoint, "--name", &name]);
+        let (mut command, listen) = match self.chunk_hosts.get(i) {
+            Some(host) => (self.command_on(host, faults), format!("{}:0", host.address())),
+            None => (self.faulty(faults), self.any_port()),
+        };
+        command.args(["chunkserver", "--listen", &listen, "--meta", &self.meta_endpoint, "--name", &name]);
         command.args(["--health", "127.0.0.1:0", "--data"]).arg(self.chunkserver_dir(i));
         let host = if self.options.same_host { "one" } else { &name };
         command.args(["--label", &format!("host={host}")]).args(&self.options.chunk_args);
@@ -193,6 +211,20 @@ impl Cluster {
 
     pub fn chunkserver(&self, i: usize) -> Result<&Daemon> {
         self.chunkservers[i].as_ref().with_context(|| format!("chunkserver {i} is not running"))
+    }
+
+    pub fn chunkservers(&self) -> usize {
+        self.chunkservers.len()
+    }
+
+    /// A chunkserver's host, where it has one of its own.
+    pub fn chunk_host(&self, i: usize) -> Result<&Host> {
+        self.chunk_hosts.get(i).context("the chunkserver has no host of its own")
+    }
+
+    /// A chunkserver's disk, where it has one of its own.
+    pub fn chunk_disk(&self, i: usize) -> Result<&SmallDisk> {
+        self.chunk_disks.get(i).context("the chunkserver has no disk of its own")
     }
 
     pub fn kill_meta(&mut self) -> Result<()> {
@@ -242,7 +274,7 @@ impl Cluster {
     }
 
     pub fn mount_with(&self, options: &str) -> Result<Mount> {
-        self.start_mount(self.command(&binaries::cairn()), options)
+        self.start_mount(self.faulty(None), options)
     }
 
     /// Mounts by a client that can be asked for faults.
@@ -252,9 +284,14 @@ impl Cluster {
 
     /// Mounts on another host of the cluster's network.
     pub fn mount_on(&self, host: &Host) -> Result<Mount> {
-        let mut command = Command::new(binaries::cairn());
+        self.start_mount(self.command_on(host, None), "")
+    }
+
+    /// `cairn`, on a host of the cluster's network.
+    fn command_on(&self, host: &Host, faults: Option<&Faults>) -> Command {
+        let mut command = Self::binary(faults);
         host.namespace().enter(&mut command);
-        self.start_mount(command, "")
+        command
     }
 
     fn start_mount(&self, command: Command, options: &str) -> Result<Mount> {
@@ -270,7 +307,7 @@ impl Cluster {
 
     /// `cairn ARGS --meta ENDPOINT`.
     pub fn cairn(&self, args: &[&str]) -> Result<Output> {
-        run::output(self.command(&binaries::cairn()).args(args).args(["--meta", &self.meta_endpoint]))
+        run::output(self.faulty(None).args(args).args(["--meta", &self.meta_endpoint]))
     }
 
     /// Like [`Cluster::cairn`] with `--json`, wants success, and parses what it printed.
@@ -303,19 +340,18 @@ impl Cluster {
     }
 
     fn faulty(&self, faults: Option<&Faults>) -> Command {
-        match faults {
-            None => self.command(&binaries::cairn()),
-            Some(Faults { binary, env }) => {
-                let mut command = self.command(binary);
-                command.envs(env.iter().map(|(name, value)| (name, value)));
-                command
-            }
-        }
+        self.placed(Self::binary(faults))
     }
 
-    /// `binary`, on the servers' host.
-    fn command(&self, binary: &Path) -> Command {
+    fn binary(faults: Option<&Faults>) -> Command {
+        let Some(Faults { binary, env }) = faults else { return Command::new(binaries::cairn()) };
         let mut command = Command::new(binary);
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// On the servers' host.
+    fn placed(&self, mut command: Command) -> Command {
         if let Some(network) = &self.network {
             network.servers().enter(&mut command);
         }

@@ -4,6 +4,7 @@
 //! ends them all. The suites are under `tests/`; `docs/testing.md` lists them.
 
 pub mod binaries;
+pub mod chaos;
 pub mod cluster;
 pub mod copies;
 pub mod daemon;

@@ -53,7 +53,11 @@ impl Namespace {
     }
 
     fn ip(&self, args: &str) -> Result<()> {
-        let mut command = Command::new("ip");
+        self.run("ip", args)
+    }
+
+    fn run(&self, program: &str, args: &str) -> Result<()> {
+        let mut command = Command::new(program);
         command.args(args.split(' '));
         self.enter(&mut command);
         run::check(&mut command).map(drop)
@@ -83,10 +87,12 @@ impl Network {
     /// One more host.
     pub fn host(&self) -> Result<Host> {
         let n = self.hosts.replace(self.hosts.get() + 1);
-        let host = Host { namespace: Namespace::new()?, servers: self.servers.clone(), port: format!("port{n}") };
+        let address = format!("10.86.0.{}", FIRST_HOST + n);
+        let host =
+            Host { namespace: Namespace::new()?, servers: self.servers.clone(), port: format!("port{n}"), address };
         self.servers.ip(&format!("link add {} type veth peer name eth0 netns {}", host.port, host.namespace.path()))?;
         self.servers.ip(&format!("link set {} master bridge", host.port))?;
-        host.namespace.ip(&format!("addr add 10.86.0.{}/24 dev eth0", FIRST_HOST + n))?;
+        host.namespace.ip(&format!("addr add {}/24 dev eth0", host.address))?;
         host.namespace.ip("link set eth0 up")?;
         host.plug("up")?;
         Ok(host)
@@ -99,6 +105,25 @@ pub struct Host {
     namespace: Namespace,
     servers: Namespace,
     port: String,
+    address: String,
+}
+
+/// What is done with all packets that go one way; as `tc` calls it.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// No packet fits through.
+    Nothing,
+    /// A hundred kilobytes a second, late.
+    Slow,
+}
+
+impl Shape {
+    fn discipline(self) -> &'static str {
+        match self {
+            Self::Nothing => "tbf rate 8kbit burst 1 limit 1",
+            Self::Slow => "tbf rate 800kbit burst 16kb limit 64kb",
+        }
+    }
 }
 
 impl Host {
@@ -110,6 +135,26 @@ impl Host {
     pub fn cut(&self) -> Result<Cut<'_>> {
         self.plug("down")?;
         Ok(Cut { host: self })
+    }
+
+    /// As long as the answer lives, nobody hears of this host, but it hears everything.
+    pub fn mute(&self) -> Result<Shaped<'_>> {
+        Shaped::new(&self.namespace, "eth0", Shape::Nothing)
+    }
+
+    /// As long as the answer lives, this host hears nothing, but is heard.
+    pub fn deafen(&self) -> Result<Shaped<'_>> {
+        Shaped::new(&self.servers, &self.port, Shape::Nothing)
+    }
+
+    /// As long as the answer lives, what this host says takes its time.
+    pub fn slow(&self) -> Result<Shaped<'_>> {
+        Shaped::new(&self.namespace, "eth0", Shape::Slow)
+    }
+
+    /// Where it is reached.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     fn plug(&self, state: &str) -> Result<()> {
@@ -130,5 +175,25 @@ impl Cut<'_> {
 impl Drop for Cut<'_> {
     fn drop(&mut self) {
         let _ = self.host.plug("up");
+    }
+}
+
+/// One way of a cable is not as it should be. Dropped, it is again.
+#[derive(Debug)]
+pub struct Shaped<'a> {
+    namespace: &'a Namespace,
+    device: &'a str,
+}
+
+impl<'a> Shaped<'a> {
+    fn new(namespace: &'a Namespace, device: &'a str, shape: Shape) -> Result<Self> {
+        namespace.run("tc", &format!("qdisc replace dev {device} root {}", shape.discipline()))?;
+        Ok(Self { namespace, device })
+    }
+}
+
+impl Drop for Shaped<'_> {
+    fn drop(&mut self) {
+        let _ = self.namespace.run("tc", &format!("qdisc del dev {} root", self.device));
     }
 }

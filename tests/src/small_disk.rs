@@ -27,9 +27,30 @@ impl SmallDisk {
         Ok(stat.blocks_available() as u64 * stat.fragment_size() as u64)
     }
 
+    /// Takes all that is free, as long as the answer lives.
+    pub fn fill(&self) -> Result<Ballast> {
+        let path = self.path.join("ballast");
+        let ballast = Ballast { path: path.clone() };
+        let file = std::fs::File::create(&path)?;
+        nix::fcntl::fallocate(&file, nix::fcntl::FallocateFlags::empty(), 0, self.free()? as i64)?;
+        Ok(ballast)
+    }
+
     /// Makes it larger, as an operator would who was called.
     pub fn grow(&self, bytes: u64) -> Result<()> {
         run::check(Command::new("mount").args(["-o", &format!("remount,size={bytes}")]).arg(&self.path)).map(|_| ())
+    }
+}
+
+/// What a disk is full of. Dropped, there is room again.
+#[derive(Debug)]
+pub struct Ballast {
+    path: PathBuf,
+}
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
