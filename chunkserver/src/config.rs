@@ -5,8 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cairn_proto::labels::{Domain, LabelError, Labels};
+use cairn_proto::labels::{LabelError, Labels};
 use cairn_proto::transport::{Endpoint, EndpointError};
+use cairn_runtime::host;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -154,8 +155,8 @@ impl ChunkserverConfig {
                 .iter()
                 .map(|text| parse_endpoint("metaservers", text))
                 .collect::<Result<_, _>>()?,
-            labels: with_host(Labels::parse(labels)?)?,
-            name: if name.is_empty() { host_name() } else { name },
+            labels: Labels::parse(labels)?.on_host(&host::name())?,
+            name: if name.is_empty() { host::name() } else { name },
             limits: StoreLimits { reserve_bytes, open_chunks },
             heartbeat: heartbeat_ms.map(Duration::from_millis),
             scrub_period: Some(scrub_period_s).filter(|&period| period > 0).map(Duration::from_secs),
@@ -169,22 +170,11 @@ impl Settings {
         match (&self.advertise, bound) {
             (Some(advertise), _) => advertise.clone(),
             (None, Endpoint::Tcp { host, port }) if is_unspecified(host) => {
-                Endpoint::Tcp { host: host_name(), port: *port }
+                Endpoint::Tcp { host: host::name(), port: *port }
             }
             (None, bound) => bound.clone(),
         }
     }
-}
-
-fn with_host(mut labels: Labels) -> Result<Labels, LabelError> {
-    if labels.domain(Domain::Host).is_none() {
-        labels.set(Domain::Host.key(), &host_name())?;
-    }
-    Ok(labels)
-}
-
-fn host_name() -> String {
-    nix::unistd::gethostname().map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 fn is_unspecified(host: &str) -> bool {
@@ -204,6 +194,8 @@ fn parse_health(text: String) -> Result<Option<SocketAddr>, ConfigProblem> {
 
 #[cfg(test)]
 mod tests {
+    use cairn_proto::labels::Domain;
+
     use super::*;
 
     fn config() -> ChunkserverConfig {
@@ -246,7 +238,7 @@ mod tests {
             let labels = texts.iter().map(|text| (*text).to_owned()).collect();
             ChunkserverConfig { labels, ..config() }.check().unwrap().labels
         };
-        assert_eq!(labels(&["rack=r1"]).domain(Domain::Host), Some(host_name().as_str()));
+        assert_eq!(labels(&["rack=r1"]).domain(Domain::Host), Some(host::name().as_str()));
         assert_eq!(labels(&["rack=r1", "host=h"]).to_string(), "host=h,rack=r1");
     }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use cairn_proto::chunkserver::{ChunkService, MemberAck};
 use cairn_proto::ids::{BootId, ServerId};
-use cairn_proto::transport::{Endpoint, Listener, PeerKind, Server, ServerLimits, Service as WireService};
+use cairn_proto::transport::{
+    Endpoint, Listener, PeerKind, RequestCounters, Server, ServerLimits, Service as WireService,
+};
 use cairn_runtime::clock::SystemClock;
 use cairn_runtime::health::{Health, HealthServer};
 use cairn_runtime::shutdown::Shutdown;
@@ -154,6 +156,11 @@ impl Chunkserver {
 
         let health_stop = CancellationToken::new();
         let _health_stops_last = health_stop.clone().drop_guard();
+        let requests = Arc::<RequestCounters>::default();
+        health.page("stats", {
+            let requests = requests.clone();
+            move || requests.counts()
+        });
         if let Some(health_server) = health_server {
             shutdown.spawn(health_server.run(health, health_stop));
         }
@@ -164,6 +171,7 @@ impl Chunkserver {
         }
         let limits = ServerLimits { requests_per_connection: MAX_REQUESTS_PER_CONNECTION, ..ServerLimits::default() };
         let wire = Server::new(PeerKind::Chunkserver, limits)
+            .counting(requests)
             .with(WireService::Chunk, move |context, request| service.clone().serve().serve(context, request));
         let serving = wire.run(listener, shutdown.token());
         let (welcome, ()) = tokio::join!(watch(reporters, &shutdown), serving);

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use cairn_proto::meta::ClientInfo;
 use cairn_proto::transport::Endpoint;
 use cairn_runtime::clock::SystemClock;
+use cairn_runtime::host;
 use tokio::task::JoinHandle;
 
 use crate::config::{ClientConfig, OptionError};
 use crate::delegation::Delegations;
-use crate::io::Io;
+use crate::io::{Io, ReadStats};
 use crate::meta::{MetaClient, MetaConfig, StartError};
 use crate::vfs::{self, Unsaved, Vfs, VfsError};
 
@@ -75,7 +76,7 @@ impl Client {
             Arc::new(move |attr| known.committed(&attr))
         };
         let delegations = Delegations::new(meta.clone(), Arc::new(SystemClock));
-        let io = Io::new(config.io_config(), delegations.clone(), observer);
+        let io = Io::new(config.io_config()?, delegations.clone(), observer);
         let vfs = Arc::new(Vfs::new(meta.clone(), delegations.clone(), io.clone(), known, &options));
         let above: Weak<Vfs> = Arc::downgrade(&vfs);
         delegations.attach(above);
@@ -95,6 +96,12 @@ impl Client {
 
     pub fn vfs(&self) -> &Arc<Vfs> {
         &self.vfs
+    }
+
+    /// How it reads, in figures, for as long as it runs.
+    pub fn read_stats(&self) -> impl Fn() -> Option<ReadStats> + Send + Sync + use<> {
+        let io = Arc::downgrade(&self.io);
+        move || Some(io.upgrade()?.read_stats())
     }
 
     /// Makes everything that was written durable, and ends the session. Waits for servers that are away, where there is something
@@ -162,9 +169,8 @@ pub(crate) enum Saved {
 }
 
 fn info(mountpoint: String) -> ClientInfo {
-    let host = nix::unistd::gethostname();
     ClientInfo {
-        host: host.map_or_else(|_| "unknown".to_owned(), |host| host.to_string_lossy().into_owned()),
+        host: host::name(),
         mountpoint,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

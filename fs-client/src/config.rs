@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_proto::ids::SessionId;
+use cairn_proto::labels::{LabelError, Labels};
 use cairn_proto::transport::Endpoint;
+use cairn_runtime::host;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{DEFAULT_ATTRS, DEFAULT_NAMES};
-use crate::io::IoConfig;
+use crate::io::{HedgeLimits, IoConfig};
 use crate::vfs::VfsOptions;
 
 const MIB: u64 = 1 << 20;
@@ -33,6 +35,11 @@ pub struct ClientConfig {
     pub write_back_mib: u64,
     /// MiB that one sequential reader is kept ahead at most.
     pub read_ahead_mib: u64,
+    /// Where this machine stands, as in `rack=r1`: of several copies the nearest is read. Without `host` it is the name of the machine.
+    /// As a mount option they are joined by `+`.
+    pub labels: Vec<String>,
+    /// Reads of a hundred that may be sent to a second chunkserver because the first takes long. 0: none.
+    pub hedge_percent: u64,
     /// Threads that take requests from the kernel.
     pub threads: usize,
     /// Seconds that operations wait for servers that are away before they fail with `EIO`. 0: for as long as it takes.
@@ -62,6 +69,8 @@ impl Default for ClientConfig {
             cache_mib: io.cache_bytes as u64 / MIB,
             write_back_mib: io.write_back_bytes as u64 / MIB,
             read_ahead_mib: io.read_ahead_bytes / MIB,
+            labels: Vec::new(),
+            hedge_percent: u64::from(io.hedging.percent),
             threads: 4,
             timeout: 0,
             start_timeout_ms: 10_000,
@@ -86,6 +95,8 @@ pub enum OptionError {
     NotANumber { key: String, value: String },
     #[error("`health_listen` wants an address and a port, not `{0}`")]
     NotAnAddress(String),
+    #[error("`labels`: {0}")]
+    Labels(#[from] LabelError),
     #[error("`{key}` must be between {least} and {most}")]
     OutOfRange { key: &'static str, least: u64, most: u64 },
 }
@@ -131,10 +142,15 @@ impl ClientConfig {
 
     fn apply_value(&mut self, option: &str) -> Result<(), OptionError> {
         let (key, value) = option.split_once('=').ok_or_else(|| OptionError::Unknown(option.to_owned()))?;
-        if key == "health_listen" {
-            self.health_listen = value.to_owned();
-            return Ok(());
+        match key {
+            "health_listen" => self.health_listen = value.to_owned(),
+            "labels" => self.labels = value.split('+').map(ToOwned::to_owned).collect(),
+            _ => return self.apply_number(option, key, value),
         }
+        Ok(())
+    }
+
+    fn apply_number(&mut self, option: &str, key: &str, value: &str) -> Result<(), OptionError> {
         let number: u64 =
             value.parse().map_err(|_| OptionError::NotANumber { key: key.to_owned(), value: value.to_owned() })?;
         match key {
@@ -143,6 +159,7 @@ impl ClientConfig {
             "cache_mib" => self.cache_mib = number,
             "write_back_mib" => self.write_back_mib = number,
             "read_ahead_mib" => self.read_ahead_mib = number,
+            "hedge_percent" => self.hedge_percent = number,
             "threads" => self.threads = number as usize,
             "timeout" => self.timeout = number,
             "start_timeout_ms" => self.start_timeout_ms = number,
@@ -161,12 +178,14 @@ impl ClientConfig {
             ("cache_mib", self.cache_mib, 1, 1 << 24),
             ("write_back_mib", self.write_back_mib, 4, 1 << 24),
             ("read_ahead_mib", self.read_ahead_mib, 0, 1 << 10),
+            ("hedge_percent", self.hedge_percent, 0, 100),
         ];
         for (key, value, least, most) in bounds {
             if !(least..=most).contains(&value) {
                 return Err(OptionError::OutOfRange { key, least, most });
             }
         }
+        self.labels()?;
         self.health_address().map(|_| ())
     }
 
@@ -178,16 +197,25 @@ impl ClientConfig {
         }
     }
 
-    pub(crate) fn io_config(&self) -> IoConfig {
+    pub(crate) fn io_config(&self) -> Result<IoConfig, OptionError> {
         let patience = self.timeout();
-        IoConfig {
+        let io = IoConfig::default();
+        Ok(IoConfig {
             write_back_bytes: (self.write_back_mib * MIB) as usize,
             cache_bytes: (self.cache_mib * MIB) as usize,
             read_ahead_bytes: self.read_ahead_mib * MIB,
             write_patience: patience,
             read_patience: patience,
-            ..IoConfig::default()
-        }
+            hedging: HedgeLimits { percent: self.hedge_percent as u32, ..io.hedging },
+            labels: self.labels()?,
+            ..io
+        })
+    }
+
+    fn labels(&self) -> Result<Labels, OptionError> {
+        let labels = Labels::parse(&self.labels)?;
+        // A name that cannot be a label is no chunkserver's either.
+        Ok(labels.clone().on_host(&host::name()).unwrap_or(labels))
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {
@@ -233,6 +261,19 @@ mod tests {
         assert_eq!(config.apply_options("rw,bogus"), Err(OptionError::Unknown("bogus".into())));
         let not_a_number = OptionError::NotANumber { key: "threads".into(), value: "many".into() };
         assert_eq!(config.apply_options("threads=many"), Err(not_a_number));
+    }
+
+    #[test]
+    fn a_mount_says_where_it_stands() {
+        let mut config = ClientConfig::default();
+        config.apply_options("labels=rack=r1+zone=z1,ro").unwrap();
+        let labels = config.io_config().unwrap().labels;
+        assert!(config.read_only && labels.satisfy(&"rack=r1,zone=z1".parse().unwrap()), "{labels}");
+        assert_eq!(labels.get("host").map(ToOwned::to_owned), Some(host::name()));
+        config.apply_options("labels=host=h").unwrap();
+        assert_eq!(config.io_config().unwrap().labels.to_string(), "host=h");
+        config.apply_options("labels=rack").unwrap();
+        assert_eq!(config.validate(), Err(OptionError::Labels(LabelError::NoValue("rack".into()))));
     }
 
     #[test]

@@ -101,6 +101,22 @@ impl Labels {
         demanded.iter().all(|(key, value)| self.get(key) == Some(value))
     }
 
+    /// The same and on this host, unless they say on which.
+    pub fn on_host(mut self, name: &str) -> Result<Self, LabelError> {
+        if self.domain(Domain::Host).is_none() {
+            self.set(Domain::Host.key(), name)?;
+        }
+        Ok(self)
+    }
+
+    /// Those that say where.
+    pub fn domains(&self) -> Self {
+        let says_where = |key: &str| Domain::ALL.iter().any(|domain| domain.key() == key);
+        Self(
+            self.0.iter().filter(|(key, _)| says_where(key)).map(|(key, value)| (key.clone(), value.clone())).collect(),
+        )
+    }
+
     /// In the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
@@ -181,6 +197,16 @@ mod tests {
         let many: Vec<_> = (0..=MAX_LABELS).map(|n| format!("k{n}=v")).collect();
         assert_eq!(Labels::parse(many), Err(LabelError::TooMany));
         assert!(postcard::from_bytes::<Labels>(b"\x01\x01 \x01v").is_err(), "nor from the wire");
+    }
+
+    #[test]
+    fn what_says_where() {
+        let labels: Labels = "rack=r1,class=ssd".parse().unwrap();
+        let at_home = labels.clone().on_host("h1").unwrap();
+        assert_eq!(at_home.to_string(), "class=ssd,host=h1,rack=r1");
+        assert_eq!(at_home.clone().on_host("h2"), Ok(at_home.clone()));
+        assert_eq!(at_home.domains().to_string(), "host=h1,rack=r1");
+        assert!(matches!(labels.on_host("h 1"), Err(LabelError::BadText(_))));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::error::FsError;
 use crate::ids::{
     ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, DirCookie, InodeId, LogIndex, OpId, ServerId, SessionId,
 };
+use crate::labels::Labels;
 use crate::lock::{Lock, LockOutcome, LockRange, LocksOf};
 use crate::name::Name;
 use crate::policy::{Policy, PolicyChange};
@@ -34,6 +35,9 @@ pub const MAX_RELEASE: usize = 4096;
 pub const MAX_LEASES_PER_CALL: usize = 4096;
 /// Inode numbers in one [`MetaService::reserve_inodes`] call at most.
 pub const MAX_RESERVED_INODES: u32 = 16 << 10;
+
+/// Chunkservers in one [`MetaService::places`] call at most.
+pub const MAX_PLACES_PER_CALL: usize = 256;
 
 /// What a new inode is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -466,6 +470,19 @@ pub trait MetaService {
     /// What a session holds that was just taken up again; at most [`crate::lock::MAX_RECLAIMED`] in a call, the `last` of which says so.
     /// After a restart nobody gets a lock before all who were there have said what they hold, or are gone.
     async fn reclaim_locks(session: SessionId, locks: Vec<Lock>, last: bool) -> Result<(), FsError>;
+
+    /// Where these chunkservers stand, at most [`MAX_PLACES_PER_CALL`] of them, for readers that look for the nearest copy. Locations name
+    /// servers again and again and do not say it: it changes only when a server is started with other labels. One that is not known is
+    /// left out.
+    async fn places(servers: Vec<ServerId>) -> Result<Vec<ServerPlace>, FsError>;
+}
+
+/// Where a chunkserver stands.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct ServerPlace {
+    pub server: ServerId,
+    /// Those of its labels that name failure domains.
+    pub labels: Labels,
 }
 
 /// What a reader found wrong with a copy.

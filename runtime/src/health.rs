@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz` over HTTP, for service managers, load balancers and people.
+//! `/healthz` and `/readyz` over HTTP, for service managers, load balancers and people; and pages of figures beside them.
 //!
 //! Alive means that the process answers. Ready means that every named condition of the daemon holds; those that do not
 //! are listed with their reasons.
@@ -8,8 +8,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
@@ -19,10 +20,14 @@ use tokio_util::sync::CancellationToken;
 /// What a condition says before its owner has said anything.
 const STARTING: &str = "starting";
 
-/// The conditions of a daemon; clones are the same.
-#[derive(Clone, Debug, Default)]
+/// What a page shows at the moment.
+type Show = Arc<dyn Fn() -> Response + Send + Sync>;
+
+/// The conditions of a daemon, and its pages; clones are the same.
+#[derive(Clone, Default)]
 pub struct Health {
     conditions: Arc<Mutex<BTreeMap<String, Option<String>>>>,
+    pages: Arc<Mutex<BTreeMap<&'static str, Show>>>,
 }
 
 /// One thing that has to hold for the daemon to be ready. Belongs to whoever knows.
@@ -52,11 +57,23 @@ impl Health {
         condition
     }
 
+    /// Answers `/name` with what `show` says at the moment, as JSON.
+    pub fn page<T: Serialize>(&self, name: &'static str, show: impl Fn() -> T + Send + Sync + 'static) {
+        let show: Show = Arc::new(move || Json(show()).into_response());
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).insert(name, show);
+    }
+
     pub fn readiness(&self) -> Readiness {
         let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         let reasons: BTreeMap<_, _> =
             conditions.iter().filter_map(|(name, reason)| Some((name.clone(), reason.clone()?))).collect();
         Readiness { ready: reasons.is_empty(), reasons }
+    }
+}
+
+impl std::fmt::Debug for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Health").field("readiness", &self.readiness()).finish_non_exhaustive()
     }
 }
 
@@ -102,9 +119,10 @@ impl HealthServer {
     }
 }
 
-/// The two routes, for daemons that have an HTTP server of their own.
+/// The routes, for daemons that have an HTTP server of their own.
 pub fn routes(health: Health) -> Router {
-    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(health)
+    let routes = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
+    routes.route("/{page}", get(page)).with_state(health)
 }
 
 async fn healthz() -> &'static str {
@@ -115,6 +133,11 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, Json<Readiness>) {
     let readiness = health.readiness();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
+}
+
+async fn page(State(health): State<Health>, Path(name): Path<String>) -> Response {
+    let show = health.pages.lock().unwrap_or_else(PoisonError::into_inner).get(name.as_str()).cloned();
+    show.map_or_else(|| StatusCode::NOT_FOUND.into_response(), |show| show())
 }
 
 #[cfg(test)]
@@ -158,6 +181,9 @@ mod tests {
         registered.set_ready();
         assert_eq!(fetch(address, "/readyz").await.0, 200);
         assert_eq!(fetch(address, "/").await.0, 404);
+        assert_eq!(fetch(address, "/stats").await.0, 404);
+        health.page("stats", || BTreeMap::from([("reads", 7)]));
+        assert_eq!(fetch(address, "/stats").await, (200, r#"{"reads":7}"#.to_owned()));
 
         stop.cancel();
         running.await.unwrap().unwrap();

@@ -8,6 +8,7 @@ pub mod config;
 pub mod crashsafe;
 pub mod faults;
 pub mod health;
+pub mod host;
 pub mod logging;
 pub mod shutdown;
 pub mod worker;

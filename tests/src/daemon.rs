@@ -1,12 +1,13 @@
 //! One daemon as a process of its own.
 
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -68,6 +69,25 @@ impl Daemon {
         let mut words = self.ready.split_whitespace().skip_while(|w| *w != "at").skip(1);
         let word = words.next().with_context(|| format!("{}: no endpoint in {:?}", self.name, self.ready))?;
         Ok(word.trim_end_matches([',', ';', '.']).to_owned())
+    }
+
+    /// Asks for a path where it answers for its health: status and body.
+    pub fn http(&self, path: &str) -> Result<(String, String)> {
+        let health = self.ready.split("http://").nth(1).context("the ready line names the health address")?;
+        let address = health.split(['/', ' ', ',', ')']).next().context("an address")?;
+        let mut stream = TcpStream::connect(address)?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
+        Ok((head.split(' ').nth(1).context("an HTTP status line")?.to_owned(), body.to_owned()))
+    }
+
+    /// Its figures, from there.
+    pub fn stats(&self) -> Result<serde_json::Value> {
+        let (status, body) = self.http("/stats")?;
+        ensure!(status == "200", "{}: {status} {body}", self.name);
+        Ok(serde_json::from_str(&body)?)
     }
 
     pub fn pid(&self) -> Pid {

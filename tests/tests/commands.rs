@@ -1,7 +1,5 @@
 //! The commands as a user types them: what they print, how they end, what they say to wrong input.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -159,11 +157,9 @@ fn daemons_answer_health_checks_and_stop_on_sigterm() -> Result<()> {
     let mut cluster = Cluster::start()?;
     let mount = cluster.mount_with("health_listen=127.0.0.1:0")?;
     for daemon in [cluster.meta()?, cluster.chunkserver(0)?, mount.daemon()] {
-        let health = daemon.ready.split("http://").nth(1).context("the ready line names the health address")?;
-        let address = health.split(['/', ' ', ',', ')']).next().context("an address")?;
         for path in ["/healthz", "/readyz"] {
-            let status = http_status(address, path)?;
-            ensure!(status == "200", "{path} at {address}: {status}");
+            let (status, body) = daemon.http(path)?;
+            ensure!(status == "200", "{path} of {}: {status} {body}", daemon.ready);
         }
     }
     mount.unmount()?;
@@ -220,12 +216,4 @@ fn the_mount_helper_serves_mount_and_fstab() -> Result<()> {
     let again = cluster.mount()?;
     ensure!(std::fs::read_to_string(again.join("f"))? == "through the helper\n");
     again.unmount()
-}
-
-fn http_status(address: &str, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    Ok(text.split(' ').nth(1).context("an HTTP status line")?.to_owned())
 }

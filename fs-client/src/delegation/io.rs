@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId, SessionId};
-use cairn_proto::meta::{BadReplica, ChunkExtent};
+use cairn_proto::meta::{BadReplica, ChunkExtent, ServerPlace};
 use cairn_proto::time::Timestamp;
 
 use super::Delegations;
@@ -64,6 +64,10 @@ impl MetaIo for Delegations {
         trimmed_at: u32,
     ) -> Result<(), MetaError> {
         MetaIo::clear_trim(&*self.meta, inode, index, handle, trimmed_at).await
+    }
+
+    async fn places(&self, servers: Vec<ServerId>) -> Result<Vec<ServerPlace>, MetaError> {
+        MetaIo::places(&*self.meta, servers).await
     }
 
     async fn report_bad_replica(&self, handle: ChunkHandle, server: ServerId, what: BadReplica) {

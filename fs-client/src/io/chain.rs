@@ -269,7 +269,7 @@ impl Chains {
             // Nobody is left to go on with, and waiting makes no space.
             return Err(IoError::NoSpace { inode: self.inode, index: operation.index });
         }
-        self.shared.replicas.failed(server);
+        self.shared.replicas.failed(server, self.shared.replicas.now());
         crash_point(BEFORE_REPLACE);
         tracing::warn!(%server, chunk = %location.id.handle, inode = %self.inode, %error,
             "a chunkserver failed: going on without it");

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use cairn_proto::labels::Labels;
+
+use super::replicas::{BreakerLimits, HedgeLimits};
+
 /// Limits and patience of [`super::Io`].
 #[derive(Clone, Debug)]
 pub struct IoConfig {
@@ -40,8 +44,12 @@ pub struct IoConfig {
     pub read_timeout: Duration,
     /// For a chain to sync one chunk: a slow disk with much to write is not a failed one.
     pub sync_timeout: Duration,
-    /// A replica that failed a read is asked last for so long.
-    pub avoid_failed: Duration,
+    /// When a server is asked last.
+    pub breaker: BreakerLimits,
+    /// When a second server is asked because the first takes long.
+    pub hedging: HedgeLimits,
+    /// Where this mount stands: the nearest copies are read.
+    pub labels: Labels,
     /// How long a program waits for written bytes to be taken or synced while no chain can be had, before it gets an error. `None`:
     /// for ever. The bytes themselves stay in the buffer and are tried for as long as the mount lives.
     pub write_patience: Option<Duration>,
@@ -69,7 +77,9 @@ impl Default for IoConfig {
             write_timeout: Duration::from_secs(20),
             read_timeout: Duration::from_secs(5),
             sync_timeout: Duration::from_secs(60),
-            avoid_failed: Duration::from_secs(10),
+            breaker: BreakerLimits::default(),
+            hedging: HedgeLimits::default(),
+            labels: Labels::default(),
             write_patience: Some(Duration::from_secs(300)),
             read_patience: Some(Duration::from_secs(60)),
         }

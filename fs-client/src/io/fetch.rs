@@ -1,34 +1,19 @@
-//! Bytes from the chunkservers: from one replica or another, checked against their sums.
+//! Bytes from the chunkservers: where they are, and what is asked again when a location was old or nobody has answered.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_proto::chunk::{BLOCK_SIZE, BlockSum, CHUNK_SIZE, ChunkLocation, Replica};
-use cairn_proto::chunkserver::{ReadReply, ReadRequest};
-use cairn_proto::error::ChunkError;
-use cairn_proto::ids::{ChunkIndex, ChunkVersion, ServerId};
-use cairn_proto::meta::BadReplica;
+use cairn_proto::chunk::{BLOCK_SIZE, CHUNK_SIZE, ChunkLocation};
+use cairn_proto::ids::{ChunkIndex, ServerId};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use super::ask::Round;
 use super::attempts::Attempts;
-use super::error::{CallError, IoError, MetaError};
+use super::error::{IoError, MetaError};
 use super::fetches::{FetchId, Fetched};
 use super::file::{FileIo, FileState};
 use super::runs::Parts;
 use super::view;
-
-/// What asking the replicas of a chunk has brought.
-enum Round {
-    Data(Bytes),
-    /// No server has the chunk, and none ought to.
-    Absent,
-    Failed {
-        tried: Vec<(ServerId, String)>,
-        /// Some replica may answer later.
-        later: bool,
-    },
-}
 
 impl FileIo {
     /// Fetches `range`, whole blocks of one slot, in a task of its own, which keeps `permit` until it is done.
@@ -81,7 +66,7 @@ impl FileIo {
             if from >= cut.min(to) {
                 return Ok(pad(range.start, Bytes::new(), range.end));
             }
-            match self.ask_replicas(&location, from as u32..to as u32).await {
+            match self.shared.ask_replicas(&location, from as u32..to as u32).await {
                 Round::Data(mut data) => {
                     data.truncate((cut - from) as usize);
                     return Ok(pad(range.start, data, range.end));
@@ -110,95 +95,12 @@ impl FileIo {
         attempts.pause(error).await
     }
 
-    async fn ask_replicas(&self, location: &Arc<ChunkLocation>, range: Range<u32>) -> Round {
-        let request = ReadRequest {
-            handle: location.id.handle,
-            at_least: ChunkVersion::FIRST,
-            offset: range.start,
-            len: range.end - range.start,
-        };
-        let mut tried = Vec::new();
-        let mut later = false;
-        let mut cut_off: Vec<Bytes> = Vec::new();
-        for replica in self.shared.replicas.order(location, range.start) {
-            let answer = self.shared.transport.read(&replica.endpoint, request).await;
-            let error = match answer.and_then(|reply| verify(location, &request, reply)) {
-                Ok(data) => {
-                    self.shared.replicas.answered(replica.server);
-                    let Err(error) = check_whole(location, &request, &data) else { return Round::Data(data) };
-                    cut_off.push(data);
-                    error
-                }
-                Err(error) => error,
-            };
-            if location.length == 0 && matches!(error, CallError::Chunk(ChunkError::NotFound(_))) {
-                return Round::Absent;
-            }
-            later |= self.complain(location, replica, &error);
-            tried.push((replica.server, error.to_string()));
-        }
-        // Where all say so it is no fault of one of them: what was never synced is gone with the power of all.
-        let longest = cut_off.iter().max_by_key(|data| data.len());
-        match longest {
-            Some(data) if cut_off.len() == location.replicas.len() => Round::Data(data.clone()),
-            _ => Round::Failed { tried, later },
-        }
-    }
-
-    /// Logs and reports what is wrong with a replica. Answers whether it may be right later.
-    pub(super) fn complain(&self, location: &Arc<ChunkLocation>, replica: &Replica, error: &CallError) -> bool {
-        let (what, later) = match error {
-            CallError::Chunk(ChunkError::NotFound(_)) => (BadReplica::Missing, false),
-            CallError::Chunk(ChunkError::VersionStale { .. }) => (BadReplica::Stale, true),
-            CallError::Chunk(ChunkError::Stopping) | CallError::Transport { .. } => (BadReplica::Unreachable, true),
-            CallError::Chunk(_) | CallError::Protocol(_) => (BadReplica::Damaged, false),
-        };
-        let (server, chunk) = (replica.server, location.id.handle);
-        // A server that is away is told of once, not once per read.
-        if self.shared.replicas.failed(server) || what != BadReplica::Unreachable {
-            tracing::warn!(%server, %chunk, inode = %self.inode, ?what, %error, "a replica could not be read: trying another");
-            let meta = self.shared.meta.clone();
-            self.shared.runtime.spawn(async move { meta.report_bad_replica(chunk, server, what).await });
-        }
-        later
-    }
-
     pub(super) fn unreadable(&self, location: &ChunkLocation, tried: Vec<(ServerId, String)>) -> IoError {
         let error =
             IoError::Unreadable { inode: self.inode, index: location.id.index, handle: location.id.handle, tried };
         tracing::error!(%error);
         error
     }
-}
-
-/// End to end: the bytes are those that their writer has summed.
-fn verify(location: &ChunkLocation, request: &ReadRequest, reply: ReadReply) -> Result<Bytes, CallError> {
-    let data = reply.data.0;
-    if reply.offset != request.offset || data.len() > request.len as usize {
-        return Err(CallError::Protocol("answered a read of another range"));
-    }
-    let blocks = data.chunks(BLOCK_SIZE);
-    if reply.sums.len() != blocks.len() {
-        return Err(CallError::Protocol("answered a read without a sum for each block"));
-    }
-    let first = reply.offset / BLOCK_SIZE as u32;
-    match blocks.zip(&reply.sums).position(|(block, sum)| BlockSum::of(block) != *sum) {
-        None => Ok(data),
-        Some(block) => {
-            let block = first + block as u32;
-            Err(CallError::Chunk(ChunkError::DamagedOnDisk { handle: location.id.handle, block }))
-        }
-    }
-}
-
-/// What was written is there, on every member: a copy that ends before it has lost it, and it must not be taken for a hole.
-fn check_whole(location: &ChunkLocation, request: &ReadRequest, data: &Bytes) -> Result<(), CallError> {
-    let end = request.offset + data.len() as u32;
-    if end >= location.length.min(request.offset + request.len) {
-        return Ok(());
-    }
-    let block = end / BLOCK_SIZE as u32;
-    Err(CallError::Chunk(ChunkError::DamagedOnDisk { handle: location.id.handle, block }))
 }
 
 /// `data` at `start`, and zeros behind it up to `end`.

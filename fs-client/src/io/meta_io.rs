@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId, SessionId};
-use cairn_proto::meta::{BadReplica, ChunkExtent};
+use cairn_proto::meta::{BadReplica, ChunkExtent, ServerPlace};
 use cairn_proto::time::Timestamp;
 
 use super::error::MetaError;
@@ -62,6 +62,9 @@ pub trait MetaIo: Send + Sync + 'static {
         handle: ChunkHandle,
         trimmed_at: u32,
     ) -> Result<(), MetaError>;
+
+    /// Where chunkservers stand; those that are not known are left out.
+    async fn places(&self, servers: Vec<ServerId>) -> Result<Vec<ServerPlace>, MetaError>;
 
     /// A hint: failures are the implementation's to log.
     async fn report_bad_replica(&self, handle: ChunkHandle, server: ServerId, what: BadReplica);

@@ -8,7 +8,7 @@
 //! | what a file's bytes are, and the locks | [`mod@file`] |
 //! | writing | [`write_back`] over [`pieces`]; [`commit`] over [`changes`]; [`sync`] over [`acks`] |
 //! | a chunk's chain, and the failure of its members | [`chain`], decided in [`verdict`] |
-//! | reading | [`read`] and [`fetch`], [`read_ahead`], [`block_cache`], [`replicas`] |
+//! | reading | [`read`] and [`fetch`], [`read_ahead`], [`block_cache`]; whom to ask in [`replicas`], asking in [`ask`] |
 //! | truncating, holes | [`reshape`], [`seek`] |
 //! | calls to chunkservers | [`chunk_transport`]; over the wire [`chunk_client`], with [`connections`] and [`hand_backs`] |
 //! | memory | [`budget`], [`piece_buffer`] |
@@ -16,6 +16,7 @@
 mod access;
 mod acks;
 mod anew;
+mod ask;
 mod attempts;
 mod background;
 mod block_cache;
@@ -58,6 +59,7 @@ use std::sync::Arc;
 
 use cairn_proto::ids::InodeId;
 use cairn_proto::meta::Opened;
+use cairn_runtime::clock::{Clock, SystemClock};
 use futures::StreamExt;
 
 pub use access::{Access, Reading, Writing};
@@ -68,6 +70,7 @@ pub use error::{CallError, IoError, MetaError};
 pub use error_seq::ErrorCursor;
 pub use file::FileIo;
 pub use meta_io::MetaIo;
+pub use replicas::{BreakerLimits, BreakerStats, Distance, HedgeLimits, HedgeStats, ReadStats, ServerReads};
 pub use shared::Observer;
 
 use shared::Shared;
@@ -85,17 +88,18 @@ impl Io {
     /// Within a tokio runtime. `observer` is told the attributes that every commit of written data brings back.
     pub fn new(config: IoConfig, meta: Arc<dyn MetaIo>, observer: Observer) -> Arc<Self> {
         let transport = Arc::new(ChunkClient::new(&config));
-        Self::with_transport(config, meta, transport, observer)
+        Self::with_transport(config, meta, transport, Arc::new(SystemClock), observer)
     }
 
-    /// The same with other means to reach chunkservers.
+    /// The same with other means to reach chunkservers, and another clock for what is thought of them.
     pub fn with_transport(
         config: IoConfig,
         meta: Arc<dyn MetaIo>,
         transport: Arc<dyn ChunkTransport>,
+        clock: Arc<dyn Clock>,
         observer: Observer,
     ) -> Arc<Self> {
-        let shared = Shared::new(config, meta, transport, observer);
+        let shared = Shared::new(config, meta, transport, clock, observer);
         let background = tokio::spawn(background::run(Arc::downgrade(&shared))).abort_handle();
         Arc::new(Self { shared, background })
     }
@@ -157,6 +161,11 @@ impl Io {
     /// Bytes written and not yet acknowledged, over all files.
     pub fn write_back_bytes(&self) -> usize {
         self.shared.write_back.used()
+    }
+
+    /// How it reads, and from whom.
+    pub fn read_stats(&self) -> ReadStats {
+        self.shared.replicas.stats()
     }
 
     /// Bytes in the block cache.

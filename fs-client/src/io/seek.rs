@@ -73,12 +73,15 @@ impl FileIo {
             };
             let cut = location.trimmed_at.map_or(CHUNK_SIZE, u64::from);
             let mut tried = Vec::new();
-            for replica in self.shared.replicas.order(&location, 0) {
+            let mut order = self.shared.replicas.order(&location);
+            while let Some(member) = order.take_next() {
+                let replica = &location.replicas[member];
+                let began = self.shared.replicas.now();
                 match self.shared.transport.extents(&replica.endpoint, location.id.handle).await {
                     Ok(extents) => return Ok(in_file(index, cut, &extents)),
                     Err(CallError::Chunk(ChunkError::NotFound(_))) if location.length == 0 => return Ok(Vec::new()),
                     Err(error) => {
-                        self.complain(&location, replica, &error);
+                        self.shared.complain(&location, replica, &error, began);
                         tried.push((replica.server, error.to_string()));
                     }
                 }

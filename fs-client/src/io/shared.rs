@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cairn_proto::attr::Attr;
 use cairn_proto::ids::InodeId;
+use cairn_runtime::clock::Clock;
 use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -62,6 +63,7 @@ impl Shared {
         config: IoConfig,
         meta: Arc<dyn MetaIo>,
         transport: Arc<dyn ChunkTransport>,
+        clock: Arc<dyn Clock>,
         observer: Observer,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -70,7 +72,7 @@ impl Shared {
             observer,
             runtime: tokio::runtime::Handle::current(),
             cache: BlockCache::new(config.cache_bytes),
-            replicas: Replicas::new(config.avoid_failed),
+            replicas: Replicas::new(&config, clock),
             write_back: Budget::new(config.write_back_bytes),
             retained: Budget::new(config.retain_bytes),
             read_ahead: Arc::new(Semaphore::new(config.read_ahead_requests)),

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use cairn_proto::attr::Attr;
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId, SessionId};
-use cairn_proto::meta::{BadReplica, ChunkExtent};
+use cairn_proto::meta::{BadReplica, ChunkExtent, ServerPlace};
 use cairn_proto::time::Timestamp;
 
 use super::client::MetaClient;
@@ -89,6 +89,10 @@ impl MetaIo for MetaClient {
         trimmed_at: u32,
     ) -> Result<(), io::MetaError> {
         Ok(MetaClient::clear_trim(self, inode, index, handle, trimmed_at).await?)
+    }
+
+    async fn places(&self, servers: Vec<ServerId>) -> Result<Vec<ServerPlace>, io::MetaError> {
+        Ok(MetaClient::places(self, &servers).await?)
     }
 
     async fn report_bad_replica(&self, handle: ChunkHandle, server: ServerId, what: BadReplica) {

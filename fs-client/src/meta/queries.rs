@@ -4,7 +4,7 @@ use cairn_proto::attr::Attr;
 use cairn_proto::chunk::ChunkLocation;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId};
 use cairn_proto::meta::{
-    BadReplica, DirPage, Found, FsStat, Granted, Lease, MAX_LEASES_PER_CALL, OpenMode, Opened, ReadDir,
+    BadReplica, DirPage, Found, FsStat, Granted, Lease, MAX_LEASES_PER_CALL, OpenMode, Opened, ReadDir, ServerPlace,
 };
 use cairn_proto::name::Name;
 
@@ -107,6 +107,11 @@ impl MetaClient {
             rpc.locate_first(context, session, inodes.to_vec()).await
         })
         .await
+    }
+
+    /// Where chunkservers stand; those that are not known are left out.
+    pub async fn places(&self, servers: &[ServerId]) -> Result<Vec<ServerPlace>, MetaError> {
+        self.query("places", async |rpc, context| rpc.places(context, servers.to_vec()).await).await
     }
 
     /// Best effort: tells the metaserver once, if it can be reached.

@@ -1,13 +1,12 @@
-//! Health checks of a mount: it is ready while it is mounted and the metaserver can be reached.
+//! Health checks of a mount: it is ready while it is mounted and the metaserver can be reached. And how it reads, in figures.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use cairn_runtime::health::{Condition, Health, HealthServer};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::error::MountError;
-use crate::meta::MetaClient;
+use crate::client::Client;
 
 /// Answers until it is dropped.
 #[derive(Debug)]
@@ -35,8 +34,10 @@ impl MountHealth {
         Ok(Self { address, mounted, health, _stop_at_drop: stop.clone().drop_guard(), stop })
     }
 
-    /// It is mounted; from now on the connection of `meta` decides.
-    pub(super) fn mounted(&self, meta: Arc<MetaClient>) {
+    /// It is mounted; from now on the client's connection decides.
+    pub(super) fn mounted(&self, client: &Client) {
+        self.health.page("stats", client.read_stats());
+        let meta = client.meta().clone();
         let metaserver = self.health.condition("metaserver");
         let follow = async move {
             meta.follow_connection(|connected| match connected {

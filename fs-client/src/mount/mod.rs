@@ -86,7 +86,7 @@ impl Mount {
         attach::raise_read_ahead(&config.mountpoint, MAX_REQUEST_BYTES);
         tracing::info!(mountpoint = %config.mountpoint.display(), metaserver = %config.metaserver, "mounted");
         if let Some(health) = &health {
-            health.mounted(client.meta().clone());
+            health.mounted(&client);
         }
         Ok(Self { config, client, calls, detached: attached.detached, health })
     }

@@ -215,6 +215,11 @@ impl Registry {
         labels.is_empty() || self.servers.read().get(&server).is_some_and(|known| known.lock().labels.satisfy(labels))
     }
 
+    /// Those labels of a server that say where it stands, if it is known.
+    pub fn domains(&self, server: ServerId) -> Option<Labels> {
+        self.servers.read().get(&server).map(|known| known.lock().labels.domains())
+    }
+
     pub fn endpoint(&self, server: ServerId) -> Option<Endpoint> {
         self.servers.read().get(&server).map(|known| known.lock().endpoint.clone())
     }

@@ -12,8 +12,8 @@ use cairn_proto::ids::{ChunkHandle, ChunkIndex, InodeId, ServerId, SessionId};
 use cairn_proto::lock::{Lock, LockOutcome, LockRange, LocksOf, MAX_RECLAIMED};
 use cairn_proto::meta::{
     BadReplica, ClientInfo, DirEntry, DirPage, Events, Found, FsStat, Granted, InodeRange, Lease, MAX_CHUNKS_PER_CALL,
-    MAX_LEASES_PER_CALL, MAX_LOCATE_FIRST, MAX_RELEASE, MAX_RESERVED_INODES, MetaService, MutationReply, NamedMutation,
-    OpenMode, Opened, ReadDir, SessionGrant,
+    MAX_LEASES_PER_CALL, MAX_LOCATE_FIRST, MAX_PLACES_PER_CALL, MAX_RELEASE, MAX_RESERVED_INODES, MetaService,
+    MutationReply, NamedMutation, OpenMode, Opened, ReadDir, ServerPlace, SessionGrant,
 };
 use cairn_proto::name::Name;
 use tarpc::context::Context;
@@ -255,6 +255,15 @@ impl MetaService for MetaFace {
         }
         self.0.clients.heard(session)?;
         self.0.clients.locks.reclaim(session, &locks, last)
+    }
+
+    async fn places(self, _: Context, servers: Vec<ServerId>) -> Result<Vec<ServerPlace>, FsError> {
+        if servers.len() > MAX_PLACES_PER_CALL {
+            return Err(FsError::InvalidArgument);
+        }
+        let registry = &self.0.cluster.registry;
+        let place = |server| registry.domains(server).map(|labels| ServerPlace { server, labels });
+        Ok(servers.into_iter().filter_map(place).collect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The data path against a cluster in memory that can lose, delay, damage and refuse.
 
 mod basics;
+mod choosing;
 mod failures;
 mod fake;
 mod limits;
@@ -15,8 +16,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use cairn_proto::ids::InodeId;
 use cairn_proto::time::Timestamp;
+use cairn_runtime::clock::{Clock, SystemClock};
 
-use super::{FileIo, Io, IoConfig};
+use super::{BreakerLimits, FileIo, HedgeLimits, Io, IoConfig};
 use fake::Fake;
 
 /// A mount of a fake cluster, with one file.
@@ -47,8 +49,14 @@ impl Bench {
 }
 
 fn mount(fake: &Arc<Fake>, config: IoConfig) -> Arc<Io> {
+    mount_with(fake, config, Arc::new(SystemClock))
+}
+
+/// By a clock of its own, as far as servers are judged.
+fn mount_with(fake: &Arc<Fake>, config: IoConfig, clock: Arc<dyn Clock>) -> Arc<Io> {
     let observed = fake.clone();
-    Io::with_transport(config, fake.clone(), Arc::new(fake.clone()), Arc::new(move |attr| observed.observe(attr)))
+    let observer = Arc::new(move |attr| observed.observe(attr));
+    Io::with_transport(config, fake.clone(), Arc::new(fake.clone()), clock, observer)
 }
 
 /// Nothing happens by itself within the time of a test, and nothing is given up soon.
@@ -58,7 +66,9 @@ fn quiet() -> IoConfig {
         idle_hand_back: Duration::from_secs(3600),
         write_patience: Some(Duration::from_secs(20)),
         read_patience: Some(Duration::from_secs(20)),
-        avoid_failed: Duration::from_millis(50),
+        breaker: BreakerLimits { hold: Duration::from_millis(50), ..BreakerLimits::default() },
+        // However slow the machine is, what is asked for is asked for once.
+        hedging: HedgeLimits { percent: 0, ..HedgeLimits::default() },
         ..IoConfig::default()
     }
 }

@@ -340,4 +340,8 @@ impl MetaService for Face {
         state.reclaimed.push((locks, last));
         Ok(())
     }
+
+    async fn places(self, _: Context, _: Vec<ServerId>) -> Result<Vec<ServerPlace>, FsError> {
+        Ok(Vec::new())
+    }
 }

@@ -7,7 +7,7 @@ use cairn_proto::attr::{Attr, S_ISGID, S_ISUID};
 use cairn_proto::chunk::{CHUNK_SIZE, ChunkId, ChunkLocation, Replica};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, LogIndex, ServerId, SessionId};
-use cairn_proto::meta::{BadReplica, ChunkExtent, MAX_CHUNKS_PER_CALL};
+use cairn_proto::meta::{BadReplica, ChunkExtent, MAX_CHUNKS_PER_CALL, ServerPlace};
 use cairn_proto::time::Timestamp;
 
 use super::server::{FakeChunk, FakeServer};
@@ -367,6 +367,12 @@ impl MetaIo for Fake {
             }
         }
         Ok(())
+    }
+
+    async fn places(&self, servers: Vec<ServerId>) -> Result<Vec<ServerPlace>, MetaError> {
+        let mut world = self.world.lock();
+        let place = |server| ServerPlace { server, labels: world.server(server).labels.clone() };
+        Ok(servers.into_iter().map(place).collect())
     }
 
     async fn report_bad_replica(&self, _handle: ChunkHandle, server: ServerId, what: BadReplica) {

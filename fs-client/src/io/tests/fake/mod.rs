@@ -118,6 +118,20 @@ impl Fake {
         self.world.lock().servers[server].up = up;
     }
 
+    /// It takes requests and does nothing, or goes on.
+    pub fn set_stopped(&self, server: usize, stopped: bool) {
+        self.world.lock().servers[server].stopped.send_replace(stopped);
+    }
+
+    pub fn set_labels(&self, server: usize, labels: &str) {
+        self.world.lock().servers[server].labels = labels.parse().unwrap();
+    }
+
+    /// Reads that each server was asked for.
+    pub fn reads(&self) -> Vec<usize> {
+        self.world.lock().servers.iter().map(|server| server.reads).collect()
+    }
+
     pub fn set_full(&self, server: usize, full: bool) {
         self.world.lock().servers[server].full = full;
     }

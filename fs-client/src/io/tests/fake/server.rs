@@ -6,7 +6,9 @@ use cairn_proto::chunk::{BLOCK_SIZE, BlockSum, ChunkId, fragments};
 use cairn_proto::chunkserver::{ReadReply, ReadRequest};
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::{BootId, ChunkHandle, ChunkVersion, ServerId};
+use cairn_proto::labels::Labels;
 use cairn_proto::transport::{Endpoint, Payload};
+use tokio::sync::watch;
 
 pub struct FakeServer {
     pub id: ServerId,
@@ -14,6 +16,12 @@ pub struct FakeServer {
     pub boot: BootId,
     pub up: bool,
     pub full: bool,
+    /// What it is asked to read waits until it goes on.
+    pub stopped: watch::Sender<bool>,
+    /// Where it stands.
+    pub labels: Labels,
+    /// Reads that it was asked for.
+    pub reads: usize,
     pub chunks: HashMap<ChunkHandle, FakeChunk>,
     /// Chunks that it had. A write does not make them anew.
     pub lost: BTreeSet<ChunkHandle>,
@@ -45,6 +53,9 @@ impl FakeServer {
             boot: BootId(1),
             up: true,
             full: false,
+            stopped: watch::Sender::new(false),
+            labels: Labels::default(),
+            reads: 0,
             chunks: HashMap::new(),
             lost: BTreeSet::new(),
         }

@@ -1,6 +1,7 @@
 //! Calls to the chunkservers, as they come through.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cairn_proto::chunk::{ChunkId, Replica, fragment_crcs};
@@ -11,6 +12,9 @@ use cairn_proto::transport::{CallFailure, Endpoint};
 
 use super::{Fake, Script, World};
 use crate::io::{CallError, ChunkTransport};
+
+/// A read of a server that has stopped takes no longer.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What every member of a chain does.
 #[derive(Clone)]
@@ -196,9 +200,19 @@ impl ChunkTransport for Arc<Fake> {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
+        let (id, mut stopped) = {
+            let mut world = self.world.lock();
+            let id = world.id_at(from);
+            world.counts.reads += 1;
+            let server = world.server(id);
+            server.reads += 1;
+            (id, server.stopped.subscribe())
+        };
+        let goes_on = stopped.wait_for(|stopped| !stopped);
+        if tokio::time::timeout(READ_TIMEOUT, goes_on).await.is_err() {
+            return Err(failed(CallFailure::TimedOut));
+        }
         let mut world = self.world.lock();
-        let id = world.id_at(from);
-        world.counts.reads += 1;
         if lost || !world.server(id).up {
             return Err(failed(CallFailure::Lost));
         }
