@@ -76,8 +76,13 @@ impl World {
 
 fn open(dir: &tempfile::TempDir) -> Store {
     let limits = StoreLimits { reserve_bytes: 0, open_chunks: NonZeroUsize::new(64).unwrap() };
-    let cluster = Some(ClusterId(Uuid::from_u128(7)));
-    Store::open(Arc::new(OsDisk), Layout::new(dir.path()), ServerId(Uuid::from_u128(1)), cluster, limits).unwrap().0
+    let cluster = ClusterId(Uuid::from_u128(7));
+    let layout = Layout::new(dir.path());
+    let opened = Store::open(Arc::new(OsDisk), layout, ServerId(Uuid::from_u128(1)), Some(cluster), limits);
+    let (store, _) = opened.unwrap();
+    // Given out once it was there.
+    store.join(cluster, ChunkHandle(0));
+    store
 }
 
 fn id(handle: u64) -> ChunkId {
