@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::run;
@@ -32,8 +33,15 @@ impl SmallDisk {
         let path = self.path.join("ballast");
         let ballast = Ballast { path: path.clone() };
         let file = std::fs::File::create(&path)?;
-        nix::fcntl::fallocate(&file, nix::fcntl::FallocateFlags::empty(), 0, self.free()? as i64)?;
-        Ok(ballast)
+        loop {
+            let free = self.free()? as i64;
+            match nix::fcntl::fallocate(&file, nix::fcntl::FallocateFlags::empty(), 0, free) {
+                // Somebody was faster, and took some of it, or all.
+                Err(Errno::ENOSPC) => {}
+                Err(Errno::EINVAL) if free == 0 => return Ok(ballast),
+                filled => return Ok(filled.map(|()| ballast)?),
+            }
+        }
     }
 
     /// Makes it larger, as an operator would who was called.

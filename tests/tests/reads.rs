@@ -169,7 +169,10 @@ fn a_chunkserver_that_does_not_answer_costs_no_more_than_hedges_and_is_used_agai
     ensure!(asked[0] + asked[2] >= 60, "the others have answered: {asked:?}");
     let reads = after.since(&before, "/reads")?;
     let twice = asked.iter().sum::<u64>() - reads;
-    ensure!(reads >= 60 && twice <= hedges + moved_on + probes, "of {reads} reads {twice} were asked for twice: {after:?}");
+    ensure!(
+        reads >= 60 && twice <= hedges + moved_on + probes,
+        "of {reads} reads {twice} were asked for twice: {after:?}"
+    );
     ensure!(reader.breaker(1)? != "closed", "{after:?}");
 
     stopped.resume();

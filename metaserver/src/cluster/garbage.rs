@@ -6,9 +6,9 @@ use std::time::Duration;
 use cairn_proto::ids::ChunkHandle;
 use cairn_runtime::worker::{WorkError, WorkState, Worker};
 
-use super::Cluster;
 use super::registry::MemberView;
 use super::state::Standing;
+use super::{Cluster, strays};
 use crate::command::Internal;
 use crate::namespace::garbage::Garbage;
 use crate::namespace::query;
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What is left of a garbage chunk at one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remains {
-    /// Nothing; or, of a server that is lost, nothing that would not be recognised as a stray when it came back.
+    /// Nothing that has to be waited for: a server that is lost is told when it comes back.
     Gone,
     /// A copy that is there to be deleted.
     ToDelete,
@@ -83,7 +83,11 @@ impl Worker for GarbageWorker {
         let is_last = page.len() < PAGE_CHUNKS;
         let dropped = gone.len();
         if dropped > 0 {
-            self.cluster.state.internal(Internal::DropGarbage { handles: gone }).await?;
+            self.cluster.state.internal(Internal::DropGarbage { handles: gone.clone() }).await?;
+        }
+        for handle in gone {
+            // Whoever was away when it stopped being a member, or is lost: it may be heard of again without having to register anew.
+            strays::sweep(&self.cluster, handle)?;
         }
         self.after = match page.last() {
             Some((handle, _)) if !is_last => *handle,

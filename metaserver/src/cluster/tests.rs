@@ -403,6 +403,26 @@ async fn garbage_goes_from_unlink_to_nothing() {
     assert_eq!(world.cluster.orders.waiting(), 0);
 }
 
+/// It was cut off, and never had to register anew.
+#[tokio::test]
+async fn garbage_of_a_server_that_was_lost_goes_when_it_is_heard_again() {
+    let world = World::new(2, 2).await;
+    let handle = world.chunk_on("f", &[server(1), server(2)], 4096).await;
+    world.mutate(unlink("f"), Decided::Nothing).await;
+    world.advance(TERM.max(2 * MINUTE));
+    world.beat(server(1), vec![]);
+    Reaper::new(world.state.clone(), world.clients.clone()).work().await.unwrap();
+    let mut garbage = GarbageWorker::new(world.cluster.clone());
+    garbage.work().await.unwrap();
+    assert_eq!(world.beat(server(1), vec![]), [(handle, ChunkVersion(1))]);
+    world.beat(server(1), vec![ChunkChange::Removed(handle)]);
+    garbage.work().await.unwrap();
+    assert_eq!(world.state.read(crate::namespace::query::counters).unwrap().garbage, 0, "it is not waited for");
+    assert_eq!(world.beat(server(2), vec![]), [(handle, ChunkVersion(1))]);
+    world.beat(server(2), vec![ChunkChange::Removed(handle)]);
+    assert_eq!(world.cluster.orders.waiting(), 0);
+}
+
 #[tokio::test]
 async fn what_is_open_is_not_reaped() {
     let world = World::new(1, 1).await;

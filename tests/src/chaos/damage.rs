@@ -61,6 +61,10 @@ fn hurt(path: &Path, damage: Damage, rng: &mut StdRng) -> std::io::Result<()> {
 
 fn chunk_files(chunks: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
+    if !chunks.exists() {
+        // It has not been given any yet.
+        return Ok(files);
+    }
     for dir in fs::read_dir(chunks).with_context(|| chunks.display().to_string())? {
         for file in fs::read_dir(dir?.path())? {
             let path = file?.path();
