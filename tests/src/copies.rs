@@ -59,16 +59,14 @@ impl CopyFile {
 
     /// Flips a bit of the byte at `offset` of the chunk.
     pub fn flip(&self, offset: u64) -> Result<()> {
-        flip_bit(&self.path, DATA_OFFSET + offset)
+        Ok(flip_bit(&self.path, DATA_OFFSET + offset, 4)?)
     }
 }
 
-/// Flips a bit of the byte at `offset` of a file.
-pub fn flip_bit(path: &Path, offset: u64) -> Result<()> {
+/// Flips one of the eight bits of the byte at `offset` of a file.
+pub fn flip_bit(path: &Path, offset: u64, bit: u32) -> std::io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset)?;
-    byte[0] ^= 0x10;
-    file.write_all_at(&byte, offset)?;
-    Ok(())
+    file.write_all_at(&[byte[0] ^ (1 << bit)], offset)
 }

@@ -89,7 +89,7 @@ fn a_flipped_bit_is_read_around_logged_and_counted() -> Result<()> {
     for (n, replica) in replicas.iter().enumerate() {
         let name = replica["name"].as_str().context("a replica has a name")?;
         let index: usize = name.trim_start_matches("chunk").parse()?;
-        flip_bit(&data_file(&cluster.chunkserver_dir(index))?, 1_000_000 + 100_000 * n as u64)?;
+        flip_bit(&data_file(&cluster.chunkserver_dir(index))?, 1_000_000 + 100_000 * n as u64, 4)?;
     }
     let mount = cluster.mount()?;
     ensure!(std::fs::read(mount.join("f"))? == want, "a flipped bit reached the reader");

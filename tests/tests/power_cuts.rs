@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use cairn_tests::cluster::{Cluster, Faults, Options};
 use cairn_tests::journal::{Names, Writer};
 use cairn_tests::locker::Locker;
+use cairn_tests::mount::Mount;
 use cairn_tests::{binaries, pattern, run};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -46,6 +47,22 @@ fn write_unsynced(cluster: &Cluster, program: &mut Locker, first: usize) -> Resu
     })
 }
 
+/// A program that has written a file of which nothing was ever synced.
+fn never_synced(cluster: &Cluster, mount: &Mount) -> Result<Locker> {
+    let mut program = Locker::start(mount.path())?;
+    program.expect("open f", "ok")?;
+    program.expect("write 0 0 z", "ok")?;
+    write_unsynced(cluster, &mut program, 0)?;
+    Ok(program)
+}
+
+/// What [`write_unsynced`] has written first, and an `fsync` has said is there.
+fn has_what_was_written(mount: &Mount) -> Result<()> {
+    let want: String = (0..WRITTEN).map(|n| letter(n).repeat(MIB)).collect();
+    ensure!(std::fs::read(mount.join("f"))? == want.into_bytes(), "fsync has lied");
+    Ok(())
+}
+
 /// Overwrites synced bytes and does not sync; cuts the power of so many of the servers that have them; syncs; cuts the power of all. Where the
 /// sync has said that all is well, it is.
 fn overwritten_cut_synced_cut(copies_cut: usize) -> Result<()> {
@@ -70,8 +87,7 @@ fn overwritten_cut_synced_cut(copies_cut: usize) -> Result<()> {
     cut_power(&mut cluster, &[0, 1, 2])?;
     let mount = cluster.mount()?;
     if synced == "ok" {
-        let want: String = (0..WRITTEN).map(|n| letter(n).repeat(MIB)).collect();
-        ensure!(std::fs::read(mount.join("f"))? == want.into_bytes(), "fsync has lied");
+        has_what_was_written(&mount)?;
     }
     mount.unmount()?;
     cluster.wait_settled(SETTLE)?;
@@ -93,10 +109,7 @@ fn fsync_makes_good_what_all_copies_have_lost_or_fails() -> Result<()> {
 fn fsync_makes_good_what_no_copy_is_left_of() -> Result<()> {
     let mut cluster = cluster()?;
     let mount = cluster.mount()?;
-    let mut program = Locker::start(mount.path())?;
-    program.expect("open f", "ok")?;
-    program.expect("write 0 0 z", "ok")?;
-    write_unsynced(&cluster, &mut program, 0)?;
+    let mut program = never_synced(&cluster, &mount)?;
     cut_power(&mut cluster, &[0, 1, 2])?;
     program.begin("fsync 0")?;
     ensure!(program.answer_within(SETTLE).context("fsync did not return")? == "ok", "fsync failed");
@@ -104,8 +117,7 @@ fn fsync_makes_good_what_no_copy_is_left_of() -> Result<()> {
     mount.unmount()?;
     cut_power(&mut cluster, &[0, 1, 2])?;
     let mount = cluster.mount()?;
-    let want: String = (0..WRITTEN).map(|n| letter(n).repeat(MIB)).collect();
-    ensure!(std::fs::read(mount.join("f"))? == want.into_bytes(), "fsync has lied");
+    has_what_was_written(&mount)?;
     mount.unmount()?;
     cluster.wait_settled(SETTLE)?;
     cluster.assert_fsck_clean()
@@ -116,10 +128,7 @@ fn fsync_makes_good_what_no_copy_is_left_of() -> Result<()> {
 fn what_is_lost_for_good_is_an_error_until_the_file_is_truncated() -> Result<()> {
     let mut cluster = cluster()?;
     let first = cluster.mount()?;
-    let mut program = Locker::start(first.path())?;
-    program.expect("open f", "ok")?;
-    program.expect("write 0 0 z", "ok")?;
-    write_unsynced(&cluster, &mut program, 0)?;
+    let program = never_synced(&cluster, &first)?;
     first.kill()?;
     drop(program);
     cut_power(&mut cluster, &[0, 1, 2])?;

@@ -1,13 +1,14 @@
 //! What rots, vanishes or is cut off on a disk: chunk files of one chunkserver.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
+
+use crate::copies::flip_bit;
 
 /// Files that one fault damages at most.
 const AT_ONCE: usize = 5;
@@ -45,18 +46,15 @@ fn hurt(path: &Path, damage: Damage, rng: &mut StdRng) -> std::io::Result<()> {
     if damage == Damage::Delete {
         return fs::remove_file(path);
     }
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let size = file.metadata()?.len();
+    let size = fs::metadata(path)?.len();
     if size == 0 {
         return Ok(());
     }
     let at = rng.random_range(0..size);
     if damage == Damage::Truncate {
-        return file.set_len(at);
+        return OpenOptions::new().write(true).open(path)?.set_len(at);
     }
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at)?;
-    file.write_all_at(&[byte[0] ^ (1 << rng.random_range(0..8))], at)
+    flip_bit(path, at, rng.random_range(0..8))
 }
 
 fn chunk_files(chunks: &Path) -> Result<Vec<PathBuf>> {
