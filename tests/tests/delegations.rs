@@ -15,6 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cairn_tests::cluster::{Cluster, Options};
+use cairn_tests::locker::Locker;
 use cairn_tests::run;
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -236,6 +237,49 @@ fn who_does_not_answer_loses_the_directory_with_its_session() {
     .unwrap();
     fs::write(dir.join("again"), "ours").unwrap();
     assert_eq!(fs::read_to_string(two.join("d/again")).unwrap(), "ours");
+    one.unmount().unwrap();
+    two.unmount().unwrap();
+    cluster.assert_fsck_clean().unwrap();
+}
+
+#[test]
+fn who_syncs_what_is_lost_is_told_so() {
+    let meta_args = vec!["--set".into(), "session_term_s=3".into()];
+    let cluster = Cluster::with(Options { meta_args, network: true, ..Options::default() }).unwrap();
+    let host = cluster.host().unwrap();
+    let (one, two) = (cluster.mount_on(&host).unwrap(), cluster.mount().unwrap());
+    let dir = one.join("d");
+    make_delegated(&dir);
+    let sync_mount = || run::output(Command::new(cairn_tests::binaries::cairn()).arg("sync").arg(&dir)).unwrap();
+    // A process of its own: this one closes files where it starts others, and that may have to wait for the network.
+    let mut program = Locker::start(&dir).unwrap();
+    // Where all of this stands still for a term, the change is made by the metaserver, and nothing is lost.
+    let lost_one = (0..5).any(|round| {
+        let [before, file, after] = [0, 1, 2].map(|n| format!("fsync {}", 3 * round + n));
+        program.expect("opendir .", "ok").unwrap();
+        program.expect(&before, "ok").unwrap();
+        assert!(sync_mount().status.success());
+        let cut = host.cut().unwrap();
+        program.begin(&format!("open new{round}")).unwrap();
+        fs::write(two.join("d").join(format!("theirs{round}")), "others are let in after a term").unwrap();
+        cut.end();
+        assert_eq!(program.answer().unwrap(), "ok");
+        let synced = [&file, &before, &before].map(|line| program.ask(line).unwrap());
+        program.expect("opendir .", "ok").unwrap();
+        program.expect(&after, "ok").unwrap();
+        let whole = sync_mount();
+        let is_there = two.join("d").join(format!("new{round}")).exists();
+        let told = if is_there { "ok" } else { "EIO" };
+        assert_eq!(synced, [told, told, "ok"], "there: {is_there}");
+        assert_eq!(whole.status.success(), is_there, "{}", run::printed(&whole));
+        assert!(is_there || run::printed(&whole).contains("not everything could be made durable"), "{whole:?}");
+        fs::write(dir.join("again"), "it works on").unwrap();
+        program.expect(&before, "ok").unwrap();
+        assert!(sync_mount().status.success());
+        !is_there
+    });
+    assert!(lost_one, "nothing was ever lost");
+    drop(program);
     one.unmount().unwrap();
     two.unmount().unwrap();
     cluster.assert_fsck_clean().unwrap();

@@ -60,14 +60,13 @@ impl Journal {
         }
     }
 
-    /// The session is gone, and with it everything that was not answered. Says how much that is.
-    pub fn lose(&mut self) -> u64 {
+    /// The session is gone, and with it everything that was not answered. Says how much that is, and what it touched.
+    pub fn lose(&mut self) -> (u64, Vec<InodeId>) {
         let lost = self.done - self.answered;
         self.queue.clear();
-        self.pending.clear();
         self.answered = self.done;
         self.position = 0;
-        lost
+        (lost, self.pending.drain().map(|(touched, _)| touched).collect())
     }
 
     pub fn is_pending(&self, inode: InodeId) -> bool {

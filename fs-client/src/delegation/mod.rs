@@ -12,6 +12,7 @@
 
 mod io;
 mod journal;
+mod losses;
 mod numbers;
 mod opening;
 mod recall;
@@ -40,11 +41,13 @@ use cairn_runtime::clock::Clock;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use losses::LossCursor;
 pub use rules::Moved;
 pub use table::Found;
 pub use wishes::Use;
 
 use self::journal::{Journal, MAX_QUEUED};
+use self::losses::Losses;
 use self::numbers::Numbers;
 use self::send::OnItsWay;
 use self::table::Table;
@@ -102,6 +105,7 @@ pub struct Delegations {
 struct Inner {
     table: Table,
     journal: Journal,
+    losses: Losses,
     numbers: Numbers,
     wishes: Wishes,
     /// The session that the delegations are with.
@@ -272,6 +276,26 @@ impl Delegations {
         drop(inner);
         self.noted();
         Some(attr)
+    }
+
+    /// For a file or directory that is opened: see [`Self::take_loss`].
+    pub fn loss_cursor(&self, inode: InodeId) -> LossCursor {
+        self.inner.lock().losses.cursor(inode)
+    }
+
+    /// Whether a change of `inode`, or of what it names, that was done here since `cursor` is lost. Answers so once.
+    pub fn take_loss(&self, inode: InodeId, cursor: &mut LossCursor) -> bool {
+        self.is_active() && self.inner.lock().losses.take(inode, cursor)
+    }
+
+    /// Times that changes were lost.
+    pub fn losses(&self) -> u64 {
+        self.inner.lock().losses.count()
+    }
+
+    /// Whether any change was lost, of which this has not answered so before.
+    pub fn take_any_loss(&self) -> bool {
+        self.inner.lock().losses.take_any()
     }
 
     /// Changes that the metaserver has not answered.

@@ -51,7 +51,7 @@ impl Delegations {
         }
     }
 
-    /// Returns when the metaserver has, durably, everything that was done here before.
+    /// Returns when the metaserver has, durably, everything that was done here before, but for what is lost: see [`super::losses`].
     pub async fn flush(&self) -> Result<(), MetaError> {
         let target = {
             let inner = self.inner.lock();
@@ -130,7 +130,10 @@ impl Delegations {
                 }
             }
             Err(refusal) => {
-                self.inner.lock().journal.answered(done);
+                let mut inner = self.inner.lock();
+                inner.journal.answered(done);
+                inner.losses.record(done.touches.iter().copied());
+                drop(inner);
                 tracing::error!(mutation = ?done.mutation, %refusal, "the metaserver refused what was done ahead of it");
                 self.distrust();
             }
@@ -178,7 +181,12 @@ impl Delegations {
             let mut inner = self.inner.lock();
             inner.table.clear();
             inner.session = None;
-            inner.journal.lose()
+            let (lost, touched) = inner.journal.lose();
+            if lost > 0 {
+                // Before anybody who waits for them to be sent goes on.
+                inner.losses.record(touched);
+            }
+            lost
         };
         if lost > 0 {
             tracing::error!(

@@ -242,7 +242,7 @@ fn the_journal_knows_what_is_pending() {
     journal.answered(&sent[1]);
     assert!(!journal.is_pending(DIR) && journal.has_reached(target) && journal.is_idle());
     journal.push(unlink(), at(3), None, vec![DIR]);
-    assert_eq!(journal.lose(), 1);
+    assert_eq!(journal.lose(), (1, vec![DIR]));
     assert!(journal.is_idle() && !journal.is_pending(DIR));
     journal.push(unlink(), at(4), None, vec![DIR]);
     assert_eq!(journal.take(1)[0].ahead.position, 1, "a new session counts anew");

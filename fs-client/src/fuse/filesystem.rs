@@ -354,9 +354,9 @@ impl Filesystem for FuseShim {
         reply.ok();
     }
 
-    fn fsyncdir(&self, request: &Request, _ino: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsyncdir(&self, request: &Request, _ino: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         let vfs = self.vfs();
-        self.serve(request, "fsyncdir", reply, async move { vfs.fsyncdir().await });
+        self.serve(request, "fsyncdir", reply, async move { vfs.fsyncdir(DirHandle(handle.0)).await });
     }
 
     fn statfs(&self, request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
@@ -414,7 +414,7 @@ impl Filesystem for FuseShim {
             return reply.error(Errno::ENOTTY);
         }
         let vfs = self.vfs();
-        self.serve(request, "sync", reply, async move { vfs.sync_all().await });
+        self.serve(request, "sync", reply, async move { vfs.sync().await });
     }
 
     fn fallocate(

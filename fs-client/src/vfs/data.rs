@@ -83,10 +83,13 @@ impl Vfs {
     /// The second half: where writes are to be durable when they return, they are.
     pub async fn write_through(&self, handle: FileHandle) -> Result<(), VfsError> {
         let file = self.files.get(handle)?;
-        if file.writes_durably() {
-            file.io.sync().await?;
+        if !file.writes_durably() {
+            return Ok(());
         }
-        Ok(())
+        let synced = file.io.sync().await;
+        // It may be that there is no such file any more.
+        self.check_losses(&file)?;
+        Ok(synced?)
     }
 
     async fn append(

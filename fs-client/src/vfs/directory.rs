@@ -1,4 +1,4 @@
-//! `opendir`, `readdir`, `readdirplus`.
+//! `opendir`, `readdir`, `readdirplus`, `fsync` of a directory.
 //!
 //! The offset of an entry is its cookie plus [`FIRST_ENTRY`], so that a listing goes on where it was however the directory has
 //! changed: cookies are never reused. A page that was fetched is kept with the open directory until it has been listed, unless
@@ -24,6 +24,7 @@ use super::error::VfsError;
 use super::files::DirHandle;
 use super::lookup::Looked;
 use crate::cache::{Asked, DirEpoch, Named};
+use crate::delegation::LossCursor;
 
 /// What is added to cookies: `.` and `..` come first.
 const FIRST_ENTRY: u64 = 2;
@@ -64,6 +65,8 @@ impl Default for OpenDirs {
 struct OpenDir {
     inode: InodeId,
     page: Mutex<Option<Page>>,
+    /// Up to which loss of changes in it this open has been told.
+    losses: Mutex<LossCursor>,
 }
 
 /// Entries that were fetched.
@@ -96,12 +99,25 @@ impl Page {
 impl Vfs {
     pub fn opendir(&self, inode: InodeId) -> DirHandle {
         let handle = DirHandle(self.dirs.next.fetch_add(1, Ordering::Relaxed) + 1);
-        self.dirs.by_handle.write().insert(handle, Arc::new(OpenDir { inode, page: Mutex::default() }));
+        let losses = Mutex::new(self.delegations.loss_cursor(inode));
+        self.dirs.by_handle.write().insert(handle, Arc::new(OpenDir { inode, page: Mutex::default(), losses }));
         handle
     }
 
     pub fn releasedir(&self, handle: DirHandle) {
         self.dirs.by_handle.write().remove(&handle);
+    }
+
+    /// `fsync` of a directory: all that was done in it is durable, or lost.
+    pub async fn fsyncdir(&self, handle: DirHandle) -> Result<(), VfsError> {
+        let dir = self.open_dir(handle)?;
+        self.delegations.flush().await?;
+        let lost = self.delegations.take_loss(dir.inode, &mut dir.losses.lock());
+        if lost { Err(VfsError::LostChanges(dir.inode)) } else { Ok(()) }
+    }
+
+    fn open_dir(&self, handle: DirHandle) -> Result<Arc<OpenDir>, VfsError> {
+        self.dirs.by_handle.read().get(&handle).cloned().ok_or(VfsError::BadHandle(handle.0))
     }
 
     /// Lists entries from `offset` on into `sink`, until it says that it is full, or for as long as they are at hand. Nothing
@@ -113,7 +129,7 @@ impl Vfs {
         plus: bool,
         mut sink: impl FnMut(Listed<'_>) -> bool + Send,
     ) -> Result<(), VfsError> {
-        let dir = self.dirs.by_handle.read().get(&handle).cloned().ok_or(VfsError::BadHandle(handle.0))?;
+        let dir = self.open_dir(handle)?;
         let after = DirCookie(offset.saturating_sub(FIRST_ENTRY));
         let mut page = self.page(&dir, after, plus, offset == 0).await?;
         let dots = [(&b"."[..], dir.inode), (&b".."[..], page.parent)];

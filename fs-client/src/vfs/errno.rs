@@ -13,6 +13,7 @@ impl VfsError {
         match self {
             Self::Meta(error) => meta(error),
             Self::Io(error) => contents(error),
+            Self::LostChanges(_) | Self::LostSomething => libc::EIO,
             Self::Name(NameError::TooLong) => libc::ENAMETOOLONG,
             Self::Name(NameError::Invalid) => libc::EINVAL,
             Self::BadHandle(_) | Self::WrongAccess(_) => libc::EBADF,

@@ -18,6 +18,12 @@ pub enum VfsError {
     Io(#[from] IoError),
     #[error(transparent)]
     Name(#[from] NameError),
+    /// What was done ahead of the metaserver never came to it.
+    #[error("changes of {0} are lost: the metaserver had given this mount up before they were sent")]
+    LostChanges(InodeId),
+    /// The same, of anything on this mount.
+    #[error("changes are lost: the metaserver had given this mount up before they were sent")]
+    LostSomething,
     /// No such handle is open.
     #[error("handle {0} is not open")]
     BadHandle(u64),

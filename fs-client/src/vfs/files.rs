@@ -9,6 +9,7 @@ use cairn_proto::policy::Durability;
 use parking_lot::{Mutex, RwLock};
 
 use super::error::VfsError;
+use crate::delegation::LossCursor;
 use crate::io::{ErrorCursor, FileIo, IoError};
 
 /// An open file, as the kernel names it.
@@ -31,6 +32,8 @@ pub(super) struct OpenFile {
     pub io: Arc<FileIo>,
     /// Which errors of background writes this open has been told.
     errors: Mutex<ErrorCursor>,
+    /// The same of what was done to its inode.
+    pub losses: Mutex<LossCursor>,
     /// The session in which it was opened. Locks that were set by it are lost with that.
     session: SessionId,
     is_fenced: AtomicBool,
@@ -68,11 +71,12 @@ impl OpenFile {
         is_direct: bool,
         durability: Durability,
         io: Arc<FileIo>,
+        losses: LossCursor,
         session: SessionId,
     ) -> Self {
-        let (inode, errors) = (io.inode(), Mutex::new(io.error_cursor()));
+        let (inode, errors, losses) = (io.inode(), Mutex::new(io.error_cursor()), Mutex::new(losses));
         let (is_fenced, read_at) = (AtomicBool::new(false), AtomicI64::new(i64::MIN));
-        Self { handle, inode, access, is_direct, durability, io, errors, session, is_fenced, read_at }
+        Self { handle, inode, access, is_direct, durability, io, errors, losses, session, is_fenced, read_at }
     }
 
     /// Locks that were set by it in another session than `now` are lost: then it writes no more.

@@ -163,9 +163,17 @@ impl Vfs {
 
     /// Everything done and written so far is made durable, the lazily sent access times included.
     pub async fn sync_all(&self) -> Result<(), VfsError> {
+        let losses = self.delegations.losses();
         self.delegations.flush().await?;
         self.send_atimes().await;
-        Ok(self.io.sync_all(|inode| self.files.io_of(inode).is_some()).await?)
+        self.io.sync_all(|inode| self.files.io_of(inode).is_some()).await?;
+        if self.delegations.losses() > losses { Err(VfsError::LostSomething) } else { Ok(()) }
+    }
+
+    /// The same for a program, which is also told of what was lost since the last one asked.
+    pub async fn sync(&self) -> Result<(), VfsError> {
+        let synced = self.sync_all().await;
+        if self.delegations.take_any_loss() { Err(VfsError::LostSomething) } else { synced }
     }
 
     /// What would be lost if this process ended now.

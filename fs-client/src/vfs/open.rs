@@ -1,7 +1,6 @@
 //! `open`, `create` with opening, `flush`, `fsync` and `release`.
 
 use std::ffi::OsStr;
-use std::sync::Arc;
 
 use cairn_proto::attr::FileKind;
 use cairn_proto::error::FsError;
@@ -96,8 +95,8 @@ impl Vfs {
         let handle = self.files.next_handle();
         // Where the file ends is not the kernel's to guess when others append to it, too.
         let direct = flags & (libc::O_DIRECT | libc::O_APPEND) != 0 || opened.contended;
-        let session = self.meta.term().session();
-        self.files.insert(OpenFile::new(handle, access, direct, opened.policy.durability, io, session));
+        let (losses, session) = (self.delegations.loss_cursor(inode), self.meta.term().session());
+        self.files.insert(OpenFile::new(handle, access, direct, opened.policy.durability, io, losses, session));
         if flags & libc::O_TRUNC != 0
             && let Err(error) = self.truncate(caller, inode, 0).await
         {
@@ -139,7 +138,7 @@ impl Vfs {
             return Ok(());
         }
         if file.durability == Durability::Fsync && self.closes_lazily(&file) {
-            return outcome(&file, Ok(()), given_up);
+            return self.outcome(&file, Ok(()), given_up);
         }
         // First, as the answer says where the first chunk of a new file is.
         self.delegations.settle(&[file.inode]).await?;
@@ -147,7 +146,7 @@ impl Vfs {
             Durability::Fsync => file.io.flush().await,
             Durability::Close | Durability::Write => file.io.sync().await,
         };
-        outcome(&file, flushed.map_err(Into::into), given_up)
+        self.outcome(&file, flushed.map_err(Into::into), given_up)
     }
 
     /// `fsync`, and for `data_only` `fdatasync`. It ends as ever when it is `given_up`, but tells no errors to somebody who does not hear
@@ -163,12 +162,7 @@ impl Vfs {
         // Stores to a mapping come without a lease: here, at the latest, others have to forget what they remember.
         let _writing = if file.io.is_dirty() { Some(self.writing(&file.io).await?) } else { None };
         let synced = if data_only { file.io.sync_data().await } else { file.io.sync().await };
-        outcome(&file, synced.map_err(Into::into), given_up)
-    }
-
-    /// `fsync` of a directory.
-    pub async fn fsyncdir(&self) -> Result<(), VfsError> {
-        Ok(self.delegations.flush().await?)
+        self.outcome(&file, synced.map_err(Into::into), given_up)
     }
 
     /// The last reference to an open is gone.
@@ -187,6 +181,28 @@ impl Vfs {
         self.discard_if_gone(file.inode);
     }
 
+    /// A result, or what went wrong behind the back of this open that it was not told yet.
+    fn outcome(
+        &self,
+        file: &OpenFile,
+        result: Result<(), VfsError>,
+        given_up: &CancellationToken,
+    ) -> Result<(), VfsError> {
+        if given_up.is_cancelled() {
+            return result;
+        }
+        // They may be the same error; telling it here counts as told. Of a file whose creation is lost, the metaserver says only that
+        // it does not know it.
+        let (lost, background) = (self.check_losses(file), file.check());
+        lost.and(result).and(background)
+    }
+
+    /// That changes of the file are lost, where this open was not told yet.
+    pub(super) fn check_losses(&self, file: &OpenFile) -> Result<(), VfsError> {
+        let lost = self.delegations.take_loss(file.inode, &mut file.losses.lock());
+        if lost { Err(VfsError::LostChanges(file.inode)) } else { Ok(()) }
+    }
+
     /// What a file without a name holds is nobody's once nobody has it open.
     pub(super) fn discard_if_gone(&self, inode: InodeId) {
         let gone = self.last_seen(inode).is_some_and(|attr| attr.nlink == 0);
@@ -197,14 +213,4 @@ impl Vfs {
             io.discard();
         }
     }
-}
-
-/// A result, or an error of a background write that this open was not told yet.
-fn outcome(file: &Arc<OpenFile>, result: Result<(), VfsError>, given_up: &CancellationToken) -> Result<(), VfsError> {
-    if given_up.is_cancelled() {
-        return result;
-    }
-    // Both may be the same error; telling it here counts as told.
-    let background = file.check();
-    result.and(background)
 }

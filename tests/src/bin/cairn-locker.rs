@@ -2,7 +2,7 @@
 //!
 //! | line | answer |
 //! |---|---|
-//! | `open NAME` | `ok`; files are numbered from 0 in the order in which they are opened |
+//! | `open NAME`, `opendir NAME` | `ok`; files and directories are numbered from 0 in the order in which they are opened |
 //! | `close FILE` | `ok` |
 //! | `set`, `ofd` `FILE read\|write\|unlock START LENGTH [wait]` | `ok`: `fcntl(2)`, of the process or of the open file |
 //! | `get FILE read\|write START LENGTH` | `free`, or the kind, start and length of what is in the way |
@@ -59,6 +59,7 @@ impl Locker {
     fn run(&mut self, words: &[&str]) -> Result<Answer> {
         Ok(match *words {
             ["open", name] => answer(open(&self.dir.join(name)).map(|file| self.files.push(Some(file)))),
+            ["opendir", name] => answer(io(File::open(self.dir.join(name))).map(|dir| self.files.push(Some(dir)))),
             ["close", file] => {
                 drop(self.files.get_mut(file.parse::<usize>()?).and_then(Option::take).context("not open")?);
                 answer(Ok(()))
