@@ -7,6 +7,8 @@ use cairn_tests::cluster::Cluster;
 use cairn_tests::{binaries, pattern, run};
 
 const SEEDS: u64 = 10;
+/// Most of the time each of them waits for a disk.
+const AT_A_TIME: u64 = 5;
 const OPERATIONS: &str = "20000";
 
 const CONFIG: &str = r#"
@@ -41,16 +43,20 @@ fn ten_seeds_of_twenty_thousand_operations() -> Result<()> {
     let mount = cluster.mount()?;
     let config = cluster.dir().join("fsx.toml");
     std::fs::write(&config, CONFIG)?;
-    for seed in first..first + SEEDS {
-        run::check(
-            Command::new(binaries::tool("fsx"))
-                .arg("-f")
-                .arg(&config)
-                .args(["-N", OPERATIONS, "-S", &seed.to_string(), "-P"])
-                .arg(cluster.dir())
-                .arg(mount.join(&format!("fsx-{seed}"))),
-        )?;
-    }
+    let (artifacts, root) = (cluster.dir(), mount.path());
+    let exercise = |seed: u64| {
+        let mut fsx = Command::new(binaries::tool("fsx"));
+        fsx.arg("-f").arg(&config).args(["-N", OPERATIONS, "-S", &seed.to_string(), "-P"]).arg(artifacts);
+        run::check(fsx.arg(root.join(format!("fsx-{seed}")))).map(drop)
+    };
+    std::thread::scope(|scope| {
+        let start = |lane| {
+            let seeds = (first + lane..first + SEEDS).step_by(AT_A_TIME as usize);
+            scope.spawn(move || seeds.into_iter().try_for_each(exercise))
+        };
+        let lanes: Vec<_> = (0..AT_A_TIME).map(start).collect();
+        lanes.into_iter().try_for_each(|lane| lane.join().expect("failures are answered"))
+    })?;
     mount.unmount()?;
     cluster.wait_settled(std::time::Duration::from_secs(90))?;
     cluster.assert_fsck_clean()

@@ -27,35 +27,43 @@ pub struct Views {
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     pub rounds: Rounds,
-    /// Directories that the rounds on several mounts are spread over.
-    lanes: u64,
+    /// Directories that are worked in at the same time on the same mounts.
+    lanes: usize,
+    /// Pairs of operations in a round.
+    pairs: u64,
 }
 
 /// Goes through that many rounds.
 pub type Rounds = fn(&Views, u64) -> Result<()>;
 
 impl Scenario {
-    /// In several directories at the same time.
+    /// In several directories of the same mounts at the same time.
     pub const fn spread(rounds: Rounds) -> Self {
-        Self { rounds, lanes: LANES }
+        Self { rounds, lanes: LANES, pairs: 1 }
     }
 
-    /// In one directory, with nothing else going on on the mounts.
+    /// In one directory, with nothing else going on on its mounts.
     pub const fn alone(rounds: Rounds) -> Self {
-        Self { rounds, lanes: 1 }
+        Self { rounds, lanes: 1, pairs: 1 }
+    }
+
+    /// In each round that many things are done one after the other, and looked at by the others in between.
+    pub const fn with_pairs(self, pairs: u64) -> Self {
+        Self { pairs, ..self }
     }
 }
 
-/// Rounds of each scenario on two mounts: `$CAIRN_PAIR_ROUNDS`, or ten thousand.
-pub fn rounds() -> u64 {
-    std::env::var("CAIRN_PAIR_ROUNDS").map_or(10_000, |text| text.parse().expect("a number of rounds"))
+/// Pairs of operations of each scenario on two mounts: `$CAIRN_PAIRS`, or ten thousand.
+pub fn pairs() -> u64 {
+    std::env::var("CAIRN_PAIRS").map_or(10_000, |text| text.parse().expect("a number of pairs"))
 }
 
-const LANES: u64 = 4;
+/// Directories that are worked in at the same time, on whichever mounts.
+const LANES: usize = 4;
 
 /// Rounds where it is shown that a scenario asks for what one machine does.
 fn few() -> u64 {
-    (rounds() / 20).max(20)
+    (pairs() / 20).max(20)
 }
 
 /// In a local directory; on one mount, as if it were two; and on two.
@@ -63,23 +71,26 @@ pub fn everywhere(scenario: Scenario) -> Result<()> {
     let local = tempfile::tempdir()?;
     (scenario.rounds)(&Views { roots: vec![local.path().to_owned(); 2] }, few()).context("in a local directory")?;
     let cluster = Cluster::start()?;
-    let mounts = [cluster.mount()?, cluster.mount()?];
-    let roots = mounts.each_ref().map(|mount| mount.path());
+    let mounts: Vec<_> = (0..2 * LANES / scenario.lanes).map(|_| cluster.mount()).collect::<Result<_>>()?;
+    let roots: Vec<_> = mounts.iter().map(|mount| mount.path()).collect();
     (scenario.rounds)(&Views::make(&[roots[0]; 2], "one")?, few()).context("on one mount")?;
-    in_lanes(&roots, "two", scenario, rounds()).context("on two mounts")?;
+    let groups: Vec<_> = roots.chunks(2).collect();
+    in_lanes(&groups, "two", scenario, pairs()).context("on two mounts")?;
     mounts.into_iter().try_for_each(|mount| mount.unmount())
 }
 
-/// So many rounds of a scenario, by several threads with a directory each.
-pub fn in_lanes(roots: &[&Path], name: &str, scenario: Scenario, rounds: u64) -> Result<()> {
+/// So many pairs of operations of a scenario, by several threads with a directory each, on `groups` of mounts.
+pub fn in_lanes(groups: &[&[&Path]], name: &str, scenario: Scenario, pairs: u64) -> Result<()> {
+    let lanes: Vec<_> = groups.iter().flat_map(|roots| std::iter::repeat_n(*roots, scenario.lanes)).collect();
+    let each = pairs.div_ceil(scenario.pairs * lanes.len() as u64);
     std::thread::scope(|scope| {
-        let start = |lane| {
+        let start = |(lane, roots)| {
             scope.spawn(move || {
                 let name = format!("{name}{lane}");
-                (scenario.rounds)(&Views::make(roots, &name)?, rounds.div_ceil(scenario.lanes)).context(name)
+                (scenario.rounds)(&Views::make(roots, &name)?, each).context(name)
             })
         };
-        let lanes: Vec<_> = (0..scenario.lanes).map(start).collect();
+        let lanes: Vec<_> = lanes.into_iter().enumerate().map(start).collect();
         lanes.into_iter().try_for_each(|lane| lane.join().expect("scenarios fail without panics"))
     })
 }
