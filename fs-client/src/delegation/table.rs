@@ -83,6 +83,10 @@ pub(super) struct Table {
     entries: usize,
     /// What the metaserver is being asked to change, and how often: nothing is done here meanwhile.
     asking: HashMap<InodeId, u32>,
+    /// Directories that are being loaded, and the newest that was heard meanwhile of inodes that this mount does not answer for yet: what
+    /// is loaded may have been read before, and arrive later.
+    loading: Vec<InodeId>,
+    heard: HashMap<InodeId, Attr>,
     clock: u64,
 }
 
@@ -169,7 +173,7 @@ impl Table {
 
     /// Attributes that the metaserver has answered. `pending`: something was done here that they do not show yet.
     pub fn learn(&mut self, attr: &Attr, pending: bool) {
-        let Some(node) = self.nodes.get_mut(&attr.inode) else { return };
+        let Some(node) = self.nodes.get_mut(&attr.inode) else { return self.hear(attr) };
         let is_newer = attr.changed_at >= node.attr.changed_at;
         if (attr.size, attr.mtime) != (node.attr.size, node.attr.mtime) {
             node.chunk = None;
@@ -190,6 +194,26 @@ impl Table {
         let has_more_names = attr.kind != FileKind::Directory && attr.nlink > 1;
         if is_unsure || has_more_names {
             self.nodes.remove(&attr.inode);
+        }
+    }
+
+    fn hear(&mut self, attr: &Attr) {
+        if !self.loading.is_empty() && self.newest(attr.clone()) == *attr {
+            self.heard.insert(attr.inode, attr.clone());
+        }
+    }
+
+    /// These, or newer ones that were heard since a directory began to be loaded.
+    fn newest(&self, attr: Attr) -> Attr {
+        self.heard.get(&attr.inode).filter(|heard| heard.changed_at > attr.changed_at).cloned().unwrap_or(attr)
+    }
+
+    /// Drops what nobody waits for any more.
+    fn end_loading(&mut self) {
+        let dirs = &self.dirs;
+        self.loading.retain(|dir| dirs.get(dir).is_some_and(|dir| matches!(dir.stage, Stage::Loading { .. })));
+        if self.loading.is_empty() {
+            self.heard.clear();
         }
     }
 
@@ -264,6 +288,7 @@ impl Table {
         self.clock += 1;
         let stage = Stage::Loading { changed: HashMap::new() };
         self.dirs.insert(inode, Dir { stage, names: HashMap::new(), opens: 0, used: self.clock, hasty: 0 });
+        self.loading.push(inode);
         true
     }
 
@@ -280,10 +305,13 @@ impl Table {
             if dir.names.insert(entry.name, child).is_none() {
                 self.entries += 1;
             }
-            seen.extend(entry.attr.filter(|attr| attr.kind != FileKind::Directory && attr.nlink == 1));
+            seen.extend(entry.attr);
         }
         for attr in seen {
-            self.keep_node(&attr, inode);
+            let attr = self.newest(attr);
+            if attr.kind != FileKind::Directory && attr.nlink == 1 {
+                self.keep_node(&attr, inode);
+            }
         }
         true
     }
@@ -296,7 +324,9 @@ impl Table {
             return false;
         }
         dir.stage = Stage::Held { policy: delegation.policy };
-        self.keep_node(&delegation.attr, inode);
+        let attr = self.newest(delegation.attr);
+        self.keep_node(&attr, inode);
+        self.end_loading();
         true
     }
 
@@ -305,11 +335,13 @@ impl Table {
         if let Some(dir) = self.dirs.get_mut(&inode) {
             dir.stage = Stage::Leaving;
         }
+        self.end_loading();
     }
 
     /// The directory is not delegated any more.
     pub fn remove(&mut self, inode: InodeId) {
         let Some(dir) = self.dirs.remove(&inode) else { return };
+        self.end_loading();
         self.entries -= dir.names.len();
         self.nodes.remove(&inode);
         for child in dir.names.values() {
@@ -324,6 +356,7 @@ impl Table {
         if let Some(dir) = self.dirs.remove(&inode) {
             self.entries -= dir.names.len();
         }
+        self.end_loading();
     }
 
     /// Drops what is left of a removed inode.

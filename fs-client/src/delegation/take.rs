@@ -79,7 +79,8 @@ impl Delegations {
                 break;
             }
         }
-        // Operations of this mount that were under way may have changed it since.
+        // Operations of this mount that were under way may have changed it since. What those that end meanwhile have changed, the
+        // table hears of.
         let attr = self.meta.get_attr(dir).await?.value;
         Ok(self.inner.lock().table.loaded(Delegation { attr, ..delegation }))
     }

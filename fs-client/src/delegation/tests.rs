@@ -229,6 +229,35 @@ fn older_answers_do_not_undo_newer_ones() {
 }
 
 #[test]
+fn what_was_heard_while_a_directory_was_loaded_is_not_taken_back_by_what_was_read_before() {
+    let mut table = Table::default();
+    let of =
+        |inode, changed_at| Attr { changed_at: LogIndex(changed_at), ..attr(InodeId(inode), FileKind::File, 0o644) };
+    let dir = attr(DIR, FileKind::Directory, 0o755);
+    assert!(table.begin_loading(DIR));
+    // Answers to operations that were under way.
+    let changed = Attr { mode: 0o600, ..of(20, 9) };
+    let linked = Attr { nlink: 2, ..of(21, 9) };
+    let grown = Attr { nlink: 3, changed_at: LogIndex(9), ..dir.clone() };
+    for heard in [&changed, &linked, &grown, &of(22, 4)] {
+        table.learn(heard, false);
+    }
+    table.learn(&of(20, 8), false);
+    // What was read before them arrives.
+    assert!(table.load(DIR, vec![listed("a", of(20, 7)), listed("b", of(21, 7)), listed("c", of(22, 7))]));
+    assert!(table.loaded(Delegation { attr: dir.clone(), policy: POLICY, parent: InodeId::ROOT }));
+    assert_eq!(table.attr(InodeId(20)), Some(&changed));
+    assert_eq!(table.attr(InodeId(21)), None, "it has another name");
+    assert_eq!(table.attr(InodeId(22)), Some(&of(22, 7)));
+    assert_eq!(table.attr(DIR), Some(&grown));
+    // Nothing is kept of it for later.
+    table.remove(DIR);
+    table.learn(&changed, false);
+    hold(&mut table, dir, vec![listed("a", of(20, 7))]);
+    assert_eq!(table.attr(InodeId(20)), Some(&of(20, 7)));
+}
+
+#[test]
 fn the_journal_knows_what_is_pending() {
     let mut journal = Journal::default();
     let unlink = || Mutation::Unlink { parent: DIR, name: name("a") };
