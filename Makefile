@@ -4,7 +4,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export CAIRN_TOOLS ?= $(TARGET_DIR)/tools
 UP_DIR ?= $(CURDIR)/.cairn
 
-.PHONY: up test unit system verify fix bench install clean help
+.PHONY: up test unit system verify fix bench scale install clean help
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ fix: ## Format, and apply what clippy can
 
 bench: ## The ruler: CairnFS beside MooseFS, the local disk and an empty FUSE filesystem (ARGS=--quick; see docs/benchmarks.md)
 	bench/run $(ARGS)
+
+scale: ## What thousands of chunkservers cost a metaserver (ARGS='--servers N --chunks N'; 10 GiB of memory; see docs/scale.md)
+	cargo run --release -p cairn-scale -- $(ARGS)
 
 install: ## Install the binary, the mount helper and the systemd units (PREFIX=/usr/local)
 	deploy/install.sh

@@ -1,5 +1,6 @@
 //! Chunks: who holds them, at which version, and how much is in them.
 
+use bytes::Bytes;
 use cairn_proto::chunk::ChunkId;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, ServerId};
@@ -53,6 +54,21 @@ impl Chunk {
             placement: self.placement,
         }
     }
+}
+
+/// The key under which a chunk's record stands. This and the next two are for tools that make a state without the commands that lead to it.
+pub fn key(handle: ChunkHandle) -> Bytes {
+    keys::chunk(handle)
+}
+
+/// A chunk's record, as it stands in the store.
+pub fn record(chunk: &Chunk) -> Bytes {
+    chunk.to_stored()
+}
+
+/// The chunk whose record stands under `key`, where it is such a key.
+pub fn handle_of(key: &[u8]) -> Option<ChunkHandle> {
+    keys::parse_chunk(key).ok()
 }
 
 pub(super) fn find(read: &dyn Read, handle: ChunkHandle) -> Result<Option<Chunk>, StoreError> {

@@ -114,6 +114,15 @@ impl Conflict {
     const NONE: Self = Self([0; Domain::ALL.len()]);
     const MOST: Self = Self([u8::MAX; Domain::ALL.len()]);
 
+    /// Less than this there cannot be among the servers of `roster`.
+    fn least(beside: &[Place], placement: &Placement, roster: &Roster) -> Self {
+        let mut conflict = Self::NONE;
+        for (count, domain) in conflict.0.iter_mut().zip(spread_over(placement)) {
+            *count = roster.shared_at_least(domain, beside) as u8;
+        }
+        conflict
+    }
+
     fn of(place: Place, beside: &[Place], placement: &Placement) -> Self {
         let mut conflict = Self::NONE;
         for (count, domain) in conflict.0.iter_mut().zip(spread_over(placement)) {
@@ -157,7 +166,8 @@ impl<'a> Choice<'a> {
         let all = self.roster.candidates();
         if all.len() > 2 * DRAWS {
             let drawn = index::sample(rng, all.len(), DRAWS).into_iter().map(|n| &all[n]);
-            let mut good = drawn.filter(|c| self.is_allowed(c) && self.conflict(c) == Conflict::NONE);
+            let least = Conflict::least(&self.beside, self.demand.placement, self.roster);
+            let mut good = drawn.filter(|c| self.is_allowed(c) && self.conflict(c) == least);
             if let (Some(a), Some(b)) = (good.next(), good.next()) {
                 return Some(better(a, b));
             }

@@ -46,13 +46,16 @@ impl Candidate {
 pub struct Roster {
     candidates: Vec<Candidate>,
     index: HashMap<ServerId, usize>,
+    /// The domains that they are in, by kind.
+    domains: [HashSet<u32>; Domain::ALL.len()],
 }
 
 impl FromIterator<Candidate> for Roster {
     fn from_iter<I: IntoIterator<Item = Candidate>>(candidates: I) -> Self {
         let candidates: Vec<_> = candidates.into_iter().collect();
         let index = candidates.iter().enumerate().map(|(n, candidate)| (candidate.server, n)).collect();
-        Self { candidates, index }
+        let domains = domains_of(candidates.iter());
+        Self { candidates, index, domains }
     }
 }
 
@@ -67,14 +70,35 @@ impl Roster {
 
     /// How many domains of each kind (indexed by [`Domain`]) the servers are in that a placement allows.
     pub fn domains(&self, placement: &Placement) -> DomainCounts {
-        let allowed = || self.candidates.iter().filter(|candidate| candidate.labels.satisfy(&placement.on));
-        let count = |domain| allowed().map(|candidate| candidate.place.domain(domain)).collect::<HashSet<_>>().len();
-        let mut counts = DomainCounts::default();
-        for domain in Domain::ALL {
-            counts.0[domain as usize] = count(domain);
+        let count = |domains: &[HashSet<u32>; Domain::ALL.len()]| DomainCounts(domains.each_ref().map(HashSet::len));
+        if placement.on.is_empty() {
+            return count(&self.domains);
         }
-        counts
+        count(&domains_of(self.candidates.iter().filter(|candidate| candidate.labels.satisfy(&placement.on))))
     }
+
+    /// With how many of these copies a server shares its domain at least, wherever it is.
+    pub(super) fn shared_at_least(&self, domain: Domain, copies: &[Place]) -> usize {
+        let domains = &self.domains[domain as usize];
+        let together = |place: &Place| copies.iter().filter(|other| other.shares(domain, *place)).count();
+        let is_first = |n: usize| !copies[..n].iter().any(|earlier| earlier.shares(domain, copies[n]));
+        let known = copies.iter().enumerate().filter(|(n, place)| {
+            // Of a server that is gone, the domain may be gone, too.
+            is_first(*n) && domains.contains(&place.domain(domain))
+        });
+        let shared: Vec<usize> = known.map(|(_, place)| together(place)).collect();
+        if shared.len() < domains.len() { 0 } else { shared.into_iter().min().unwrap_or(0) }
+    }
+}
+
+fn domains_of<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> [HashSet<u32>; Domain::ALL.len()] {
+    let mut domains: [HashSet<u32>; Domain::ALL.len()] = Default::default();
+    for candidate in candidates {
+        for domain in Domain::ALL {
+            domains[domain as usize].insert(candidate.place.domain(domain));
+        }
+    }
+    domains
 }
 
 /// How many domains of each kind there are.

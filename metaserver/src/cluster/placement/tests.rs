@@ -139,6 +139,39 @@ fn more_copies_than_racks_are_spread_evenly() {
 }
 
 #[test]
+fn what_must_be_shared_is_known_beforehand() {
+    // Two zones of two racks each; all servers of one region.
+    let all = racks(4, 10);
+    let at = |n: u128| all.get(server(n)).unwrap().place;
+    let shared = |copies: &[Place]| {
+        [Domain::Region, Domain::Zone, Domain::Rack].map(|domain| all.shared_at_least(domain, copies))
+    };
+    assert_eq!(shared(&[]), [0, 0, 0]);
+    assert_eq!(shared(&[at(0)]), [1, 0, 0]);
+    assert_eq!(shared(&[at(0), at(25)]), [2, 1, 0]);
+    assert_eq!(shared(&[at(0), at(25), at(26)]), [3, 1, 0]);
+    assert_eq!(shared(&[at(0), at(11), at(25), at(35), at(36)]), [5, 2, 1]);
+    // Where nobody stands any more nobody shares anything.
+    let (left, places) = roster(&[(1, GIB, 0, "")]);
+    let elsewhere = ["zone=a,rack=1", "zone=b,rack=1", "zone=c,rack=1", "zone=d,rack=1", "zone=e,rack=1"];
+    let gone: Vec<Place> = (50..).zip(elsewhere).map(|(n, l)| places.of(server(n), &l.parse().unwrap())).collect();
+    assert_eq!(left.shared_at_least(Domain::Host, &gone), 0);
+}
+
+#[test]
+fn among_many_servers_of_one_zone_copies_are_spread_over_racks() {
+    let labels: Vec<_> = (0..200).map(|n| format!("zone=z,rack=r{},host=h{n}", n / 10)).collect();
+    let servers: Vec<_> = (0..).zip(&labels).map(|(n, labels)| (n, GIB, 0, labels.as_str())).collect();
+    let (all, _) = roster(&servers);
+    let mut rng = StdRng::seed_from_u64(4);
+    for _ in 0..200 {
+        let chosen = choose(&all, &demand(3, &Placement::default(), &[]), &mut rng).unwrap();
+        let racks: HashSet<_> = chosen.iter().map(|&server| rack_of(&all, server)).collect();
+        assert_eq!(racks.len(), 3);
+    }
+}
+
+#[test]
 fn new_copies_stay_away_from_those_that_are_there() {
     let anywhere = Placement::default();
     let all = racks(2, 3);
