@@ -8,6 +8,7 @@
 //! | [`namespace`], [`command`] | the state machine: commands in, replies out |
 //! | [`raft`] | the log that carries the commands: durable, replicated, the truth |
 //! | [`node_log`], [`state`] | both as the rest uses them: propose, read, give out ids |
+//! | [`local_log`] | a log in memory, for tests and simulation |
 //! | [`session`] | clients: who is there, what they hold open, what they are asked to return |
 //! | [`cluster`] | chunkservers: registry, placement, membership, repair, reconciliation, garbage |
 //! | [`attention`] | the clock by which silence is judged |
@@ -24,6 +25,7 @@ pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod fsck;
+pub mod local_log;
 pub mod namespace;
 pub mod node_log;
 pub mod raft;

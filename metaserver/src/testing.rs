@@ -5,15 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use cairn_proto::attr::Credentials;
 use cairn_proto::chunk::{ChunkId, Replica};
 use cairn_proto::chunkserver::{BlockTable, ChunkStat, ChunkState, VerifyReport};
 use cairn_proto::cluster::{ChunkChange, Heartbeat, Order, Registration, Report, Space};
-use cairn_proto::error::{ChainFailure, ChunkError, FsError};
-use cairn_proto::ids::{
-    BootId, ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, InodeId, LogIndex, OpId, ServerId, SessionId,
-};
+use cairn_proto::error::{ChainFailure, ChunkError};
+use cairn_proto::ids::{BootId, ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, InodeId, OpId, ServerId, SessionId};
 use cairn_proto::labels::Labels;
 use cairn_proto::meta::{ClientInfo, Mutation, NewNode};
 use cairn_proto::name::Name;
@@ -31,53 +28,12 @@ use crate::cluster::repair::throttle::Throttle;
 use crate::cluster::state::Thresholds;
 use crate::cluster::{Cluster, reports};
 use crate::command::{Command, Decided, Internal, Origin, Placement};
+use crate::local_log::LocalLog;
+use crate::namespace::Reply;
 use crate::namespace::chunk::Chunk;
-use crate::namespace::{self, Reply};
 use crate::session::Clients;
-use crate::state::{Log, State};
-use crate::store::{Keyspace, MemoryStore, Txn};
-
-/// Applies what is proposed, at once.
-#[derive(Debug)]
-pub struct LocalLog {
-    keyspace: Arc<Keyspace>,
-    index: Mutex<u64>,
-}
-
-impl LocalLog {
-    pub fn new() -> Self {
-        let keyspace = Keyspace::open(MemoryStore::default(), 1 << 20).unwrap();
-        Self { keyspace, index: Mutex::new(0) }
-    }
-}
-
-#[async_trait]
-impl Log for LocalLog {
-    async fn propose(&self, command: Command) -> Result<Result<Reply, FsError>, FsError> {
-        let mut index = self.index.lock();
-        *index += 1;
-        let (reply, writes) = {
-            let view = self.keyspace.view();
-            let mut txn = Txn::new(&view);
-            let reply = namespace::apply(&mut txn, LogIndex(*index), &command).unwrap();
-            (reply, txn.into_writes())
-        };
-        self.keyspace.commit(writes, Bytes::copy_from_slice(&index.to_be_bytes())).unwrap();
-        Ok(reply)
-    }
-
-    fn keyspace(&self) -> &Arc<Keyspace> {
-        &self.keyspace
-    }
-
-    fn applied(&self) -> LogIndex {
-        LogIndex(*self.index.lock())
-    }
-
-    async fn checkpoint(&self) -> Result<LogIndex, FsError> {
-        Ok(self.applied())
-    }
-}
+use crate::state::State;
+use crate::store::{Keyspace, MemoryStore};
 
 /// One chunkserver of [`FakePeers`].
 #[derive(Debug, Default)]
@@ -262,7 +218,8 @@ impl World {
         let clock = Arc::new(ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_700_000_000)));
         clock.advance(Duration::from_secs(1000));
         let dyn_clock: Arc<dyn Clock> = clock.clone();
-        let state = State::new(Arc::new(LocalLog::new()), dyn_clock.clone()).unwrap();
+        let keyspace = Keyspace::open(MemoryStore::default(), 1 << 20).unwrap();
+        let state = State::new(Arc::new(LocalLog::new(keyspace)), dyn_clock.clone()).unwrap();
         let policy = Policy { copies, durability: Default::default(), placement: Default::default() };
         let create =
             Internal::CreateCluster { cluster: ClusterId(Uuid::from_u128(9)), mode: 0o755, uid: 0, gid: 0, policy };

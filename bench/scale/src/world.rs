@@ -5,7 +5,6 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use bytes::Bytes;
 use cairn_metaserver::cluster::balance::BalanceSettings;
 use cairn_metaserver::cluster::peers::{PeerError, Peers};
 use cairn_metaserver::cluster::registry::Registry;
@@ -13,19 +12,17 @@ use cairn_metaserver::cluster::repair::throttle::Throttle;
 use cairn_metaserver::cluster::state::Thresholds;
 use cairn_metaserver::cluster::{Cluster, reports};
 use cairn_metaserver::command::{Command, Internal};
-use cairn_metaserver::namespace::{self, Reply};
+use cairn_metaserver::local_log::LocalLog;
 use cairn_metaserver::state::{Log, State};
-use cairn_metaserver::store::{Keyspace, Txn};
+use cairn_metaserver::store::Keyspace;
 use cairn_proto::chunk::{CHUNK_SIZE, ChunkId, Replica};
 use cairn_proto::chunkserver::{BlockTable, ChunkStat, VerifyReport};
 use cairn_proto::cluster::{Heartbeat, Registration, Space};
-use cairn_proto::error::FsError;
-use cairn_proto::ids::{BootId, ChunkHandle, ChunkVersion, ClusterId, LogIndex, ServerId, SessionId};
+use cairn_proto::ids::{BootId, ChunkHandle, ChunkVersion, ClusterId, ServerId, SessionId};
 use cairn_proto::policy::Policy;
 use cairn_proto::scrub::ScrubOrder;
 use cairn_proto::transport::Endpoint;
 use cairn_runtime::clock::{Clock, ManualClock};
-use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::table::{ChunkTable, SimulatedStore, number, server};
@@ -74,9 +71,8 @@ impl World {
         let clock = Arc::new(ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_700_000_000)));
         let dyn_clock: Arc<dyn Clock> = clock.clone();
         let table = Arc::new(ChunkTable::new(copies, chunks as usize));
-        let log =
-            MemoryLog { keyspace: Keyspace::open(SimulatedStore::new(table.clone()), READ_CACHE)?, index: 0.into() };
-        let log: Arc<dyn Log> = Arc::new(log);
+        let keyspace = Keyspace::open(SimulatedStore::new(table.clone()), READ_CACHE)?;
+        let log: Arc<dyn Log> = Arc::new(LocalLog::new(keyspace));
         let policy = Policy { copies, durability: Default::default(), placement: Default::default() };
         let create =
             Internal::CreateCluster { cluster: ClusterId(Uuid::from_u128(9)), mode: 0o755, uid: 0, gid: 0, policy };
@@ -152,42 +148,6 @@ pub fn labels(n: u16) -> String {
 /// Whether both stand in one rack.
 pub fn share_rack(one: u16, other: u16) -> bool {
     one / HOSTS == other / HOSTS
-}
-
-/// Applies what is proposed, at once.
-#[derive(Debug)]
-struct MemoryLog {
-    keyspace: Arc<Keyspace>,
-    index: Mutex<u64>,
-}
-
-#[async_trait]
-impl Log for MemoryLog {
-    async fn propose(&self, command: Command) -> Result<Result<Reply, FsError>, FsError> {
-        let mut index = self.index.lock();
-        *index += 1;
-        let (reply, writes) = {
-            let view = self.keyspace.view();
-            let mut txn = Txn::new(&view);
-            let reply = namespace::apply(&mut txn, LogIndex(*index), &command).map_err(|_| FsError::Storage)?;
-            (reply, txn.into_writes())
-        };
-        let applied = Bytes::copy_from_slice(&index.to_be_bytes());
-        self.keyspace.commit(writes, applied).map_err(|_| FsError::Storage)?;
-        Ok(reply)
-    }
-
-    fn keyspace(&self) -> &Arc<Keyspace> {
-        &self.keyspace
-    }
-
-    fn applied(&self) -> LogIndex {
-        LogIndex(*self.index.lock())
-    }
-
-    async fn checkpoint(&self) -> Result<LogIndex, FsError> {
-        Ok(self.applied())
-    }
 }
 
 /// No chunkserver answers: nothing that is measured waits for one.

@@ -198,7 +198,8 @@ impl Table {
     }
 
     fn hear(&mut self, attr: &Attr) {
-        if !self.loading.is_empty() && self.newest(attr.clone()) == *attr {
+        let is_newest = || self.heard.get(&attr.inode).is_none_or(|heard| heard.changed_at <= attr.changed_at);
+        if !self.loading.is_empty() && is_newest() {
             self.heard.insert(attr.inode, attr.clone());
         }
     }
