@@ -8,6 +8,8 @@ mod steps;
 mod table;
 mod world;
 
+use std::process::ExitCode;
+
 use anyhow::{Result, ensure};
 use clap::Parser;
 use comfy_table::{CellAlignment, Table};
@@ -32,9 +34,18 @@ struct Args {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    let Args { servers, chunks, copies, json } = Args::parse();
-    ensure!(chunks >= u64::from(servers), "--chunks: fewer than servers ({servers}) show nothing");
+async fn main() -> ExitCode {
+    match simulate(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cairn-scale: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn simulate(Args { servers, chunks, copies, json }: Args) -> Result<()> {
+    ensure!(chunks >= u64::from(servers), "--chunks: give at least as many as there are servers ({servers})");
     let outcome = steps::run(servers, chunks, copies).await?;
     if json {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
@@ -53,10 +64,10 @@ fn print(outcome: &Outcome) {
     for step in steps {
         table.add_row([
             step.name.to_owned(),
-            format!("{} {}s", step.count, step.unit),
+            format!("{} {}", step.count, step.unit),
             format!("{:.1}", step.seconds),
             format!("{:.2?}", step.each()),
-            format!("{:+.0} B a {}", step.grown as f64 / step.count.max(1) as f64, step.unit),
+            format!("{:+.0} B each", step.grown as f64 / step.count.max(1) as f64),
         ]);
     }
     numbers_to_the_right(&mut table);

@@ -1,12 +1,13 @@
 //! What is simulated, step by step. Each uses the metaserver's own code, and checks what came of it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cairn_metaserver::cluster::placement::Demand;
 use cairn_metaserver::cluster::repair::Job;
-use cairn_metaserver::cluster::repair::census::{CensusWorker, Tally};
+use cairn_metaserver::cluster::repair::census::{Census, CensusWorker, Tally};
 use cairn_metaserver::cluster::repair::plan::{Case, Plan, plan};
 use cairn_metaserver::cluster::reports;
 use cairn_proto::chunk::{CHUNK_SIZE, ChunkId};
@@ -18,7 +19,7 @@ use cairn_runtime::worker::{WorkState, Worker};
 
 use crate::measure::{Spread, Step};
 use crate::table::{number, server};
-use crate::world::{BEAT, HOSTS, World, share_rack};
+use crate::world::{BEAT, HOSTS, SimulatedServer, World, share_rack};
 
 /// Heartbeats of every server while chunks are placed.
 const ROUNDS: u64 = 200;
@@ -41,29 +42,30 @@ pub async fn run(servers: u16, chunks: u64, copies: u8) -> Result<Outcome> {
     let mut world = World::new(servers, chunks, copies).await?;
     let mut steps = Vec::new();
     steps.push(
-        Step::of("register all servers", "server", async || {
+        Step::of("register all servers", "servers", async || {
             world.register_all().await?;
             Ok(u64::from(servers))
         })
         .await?,
     );
+    // They hold nothing yet, and say so: new chunks go to servers that have reported.
     report_all(&world, &HashMap::new())?;
-    steps.push(Step::of("place new chunks", "chunk", async || place(&mut world, chunks, copies)).await?);
+    steps.push(Step::of("place new chunks", "chunks", async || place(&mut world, chunks, copies)).await?);
     check_domains(&world)?;
     let held = copies_by_server(&world);
-    steps.push(Step::of("take reports of all copies", "copy", async || report_all(&world, &held)).await?);
+    steps.push(Step::of("take reports of all copies", "copies", async || report_all(&world, &held)).await?);
     drop(held);
     steps.push(
-        Step::of("take heartbeats", "heartbeat", async || {
+        Step::of("take heartbeats", "heartbeats", async || {
             (0..BEATS).try_for_each(|_| world.beat(|_| true))?;
             Ok(BEATS * u64::from(servers))
         })
         .await?,
     );
-    let mut census = Census::new(&world);
+    let mut passes = Passes::new(&world);
     steps.push(
-        Step::of("look at all chunks", "chunk", async || {
-            let tally = census.pass().await?;
+        Step::of("look at all chunks", "chunks", async || {
+            let tally = passes.next().await?;
             ensure!(tally.below_target == 0 && tally.misplaced == 0, "nothing is the matter, and it finds {tally:?}");
             Ok(chunks)
         })
@@ -78,8 +80,8 @@ pub async fn run(servers: u16, chunks: u64, copies: u8) -> Result<Outcome> {
     let mut hit = 0;
     world.table.for_each(|_, members| hit += u64::from(members.iter().any(|&member| share_rack(member, 0))));
     steps.push(
-        Step::of("look at all chunks once a rack has failed", "chunk", async || {
-            let tally = census.pass().await?;
+        Step::of("look at all chunks once a rack has failed", "chunks", async || {
+            let tally = passes.next().await?;
             ensure!(tally.below_target == hit, "{hit} chunks lack a copy, and it finds {}", tally.below_target);
             Ok(chunks)
         })
@@ -87,7 +89,7 @@ pub async fn run(servers: u16, chunks: u64, copies: u8) -> Result<Outcome> {
     );
     let mut taken = vec![0.0; usize::from(servers)];
     steps.push(
-        Step::of("decide on repairs", "chunk", async || {
+        Step::of("decide on repairs", "chunks", async || {
             let mut decided = 0;
             while let Some(job) = world.cluster.repairs.take(world.cluster.now()) {
                 let target = repair(&world, &job)?;
@@ -101,7 +103,7 @@ pub async fn run(servers: u16, chunks: u64, copies: u8) -> Result<Outcome> {
     );
     check_domains(&world)?;
     let (small, large): (Vec<_>, Vec<_>) = world.servers.iter().partition(|s| number(s.id).is_multiple_of(2));
-    let fills = |servers: Vec<&crate::world::SimulatedServer>| servers.iter().map(|s| s.fill()).collect::<Vec<_>>();
+    let fills = |servers: Vec<&SimulatedServer>| servers.iter().map(|s| s.fill()).collect::<Vec<_>>();
     let spreads = vec![
         Spread::over("part of a small server that is taken", &fills(small)),
         Spread::over("part of a large server that is taken", &fills(large)),
@@ -189,23 +191,24 @@ fn repair(world: &World, job: &Job) -> Result<ServerId> {
 }
 
 /// The worker that goes through all chunks.
-struct Census {
+struct Passes {
     worker: CensusWorker,
-    found: std::sync::Arc<cairn_metaserver::cluster::repair::census::Census>,
+    census: Arc<Census>,
 }
 
-impl Census {
+impl Passes {
     fn new(world: &World) -> Self {
-        let found = std::sync::Arc::default();
-        let worker = CensusWorker::new(world.cluster.clone(), std::sync::Arc::clone(&found), Duration::ZERO);
-        Self { worker, found }
+        let census = Arc::<Census>::default();
+        let worker = CensusWorker::new(world.cluster.clone(), census.clone(), Duration::ZERO);
+        Self { worker, census }
     }
 
-    async fn pass(&mut self) -> Result<std::sync::Arc<Tally>> {
+    /// Goes through all of them once.
+    async fn next(&mut self) -> Result<Arc<Tally>> {
         loop {
             match self.worker.work().await.map_err(|error| anyhow::anyhow!(error))? {
                 WorkState::Busy { .. } => {}
-                WorkState::Wait(_) | WorkState::Idle | WorkState::Done => return Ok(self.found.last()),
+                WorkState::Wait(_) | WorkState::Idle | WorkState::Done => return Ok(self.census.last()),
             }
         }
     }
