@@ -276,6 +276,10 @@ impl Chains {
         let error = unwritable(&error);
         match self.locations.replace(&location, vec![server], 0).await {
             Err(error) => self.wait_out(operation, error).await,
+            // The same servers under a new version may refuse it again, for ever: no faster than anybody can do something about it.
+            Ok(next) if next.id != location.id && same_servers(&next, &location) => {
+                operation.attempts.pause(error).await
+            }
             Ok(next) if next.id != location.id => Ok(()),
             Ok(_) if full => Err(IoError::NoSpace { inode: self.inode, index: operation.index }),
             // Nobody would be left. Then it is worth waiting for those that there are.
@@ -310,6 +314,11 @@ impl Chains {
             tracing::debug!(inode = %self.inode, %index, %error, "could not allocate a chunk ahead");
         }
     }
+}
+
+fn same_servers(one: &ChunkLocation, other: &ChunkLocation) -> bool {
+    let servers = |location: &ChunkLocation| location.replicas.iter().map(|replica| replica.server).collect::<Vec<_>>();
+    servers(one) == servers(other)
 }
 
 /// The chain behind its head.

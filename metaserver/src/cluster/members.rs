@@ -5,7 +5,7 @@
 
 use cairn_proto::chunk::ChunkId;
 use cairn_proto::chunkserver::ChunkStat;
-use cairn_proto::error::FsError;
+use cairn_proto::error::{ChunkError, FsError};
 use cairn_proto::ids::{ChunkHandle, ChunkVersion, ServerId};
 use futures::future::join_all;
 
@@ -15,7 +15,7 @@ use crate::command::Internal;
 use crate::namespace::chunk::Chunk;
 use crate::namespace::{ChunkView, Reply};
 
-/// What members answered to a fence.
+/// What members answered to a fence, or when they were given an empty copy.
 pub type Fenced = Vec<(ServerId, Result<ChunkStat, PeerError>)>;
 
 /// Makes `members` the members of a chunk, under the next version. `ChunkBusy` where somebody else was faster.
@@ -80,25 +80,38 @@ pub fn holders(fenced: &Fenced, length: u32) -> Vec<ServerId> {
     with_copy
 }
 
-/// Raises `members` to the version of `id`, as [`fence`] does, and answers those that hold the chunk's data then.
+/// Raises `members` to the version of `id`, as [`fence`] does, and answers those that hold the chunk's data then, of which there is one at least.
 ///
 /// Where nobody has a copy of it and none was committed, it was never written. Then each is given an empty copy: so it is fenced like any
 /// other, and a server that was restarted since the chunk was given out takes its first write.
-pub async fn hold(cluster: &Cluster, id: ChunkId, length: u32, members: &[ServerId]) -> Vec<ServerId> {
+///
+/// `NoSpace` where all that answer are full, which waiting would not change; `NoReplica` where there is nobody for another reason.
+pub async fn hold(cluster: &Cluster, id: ChunkId, length: u32, members: &[ServerId]) -> Result<Vec<ServerId>, FsError> {
     let fenced = fence(cluster, id.handle, id.version, members).await;
-    let holding = holders(&fenced, length);
-    if fenced.iter().any(|(_, answer)| answer.is_ok()) {
-        return holding;
+    let mut holding = holders(&fenced, length);
+    if fenced.iter().all(|(_, answer)| answer.is_err()) {
+        let made = make_empty(cluster, id, &holding).await;
+        holding = made.iter().filter(|(_, made)| made.is_ok()).map(|(server, _)| *server).collect();
+        let is_full = |made: &Result<_, _>| matches!(made, Err(PeerError::Refused(ChunkError::NoSpace)));
+        if !made.is_empty() && made.iter().all(|(_, made)| is_full(made)) {
+            return Err(FsError::NoSpace);
+        }
     }
-    let made = join_all(holding.into_iter().map(|server| async move {
+    if holding.is_empty() { Err(FsError::NoReplica(id.handle)) } else { Ok(holding) }
+}
+
+/// Has `servers` make an empty copy each.
+async fn make_empty(cluster: &Cluster, id: ChunkId, servers: &[ServerId]) -> Fenced {
+    let made = servers.iter().map(|&server| async move {
         let endpoint = cluster.registry.endpoint(server)?;
         let answer = cluster.peers.create(&endpoint, id).await;
-        let stat =
-            answer.inspect_err(|error| tracing::info!(%server, %error, "an empty copy could not be made")).ok()?;
-        cluster.registry.learn(server, &stat);
-        Some(server)
-    }));
-    made.await.into_iter().flatten().collect()
+        match &answer {
+            Ok(stat) => cluster.registry.learn(server, stat),
+            Err(error) => tracing::info!(%server, %error, "an empty copy could not be made"),
+        }
+        Some((server, answer))
+    });
+    join_all(made).await.into_iter().flatten().collect()
 }
 
 /// The chunk's name at `version`.
@@ -109,7 +122,6 @@ pub fn id_at(handle: ChunkHandle, version: ChunkVersion, chunk: &Chunk) -> Chunk
 #[cfg(test)]
 mod tests {
     use cairn_proto::chunkserver::ChunkState;
-    use cairn_proto::error::ChunkError;
     use cairn_proto::ids::{ChunkIndex, InodeId};
     use uuid::Uuid;
 

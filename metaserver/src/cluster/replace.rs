@@ -142,10 +142,7 @@ pub async fn replace_failed(cluster: &Cluster, origin: Origin, report: FailedWri
         // More was committed meanwhile than the writer says it has: it looks again.
         return Ok(());
     }
-    let holding = members::hold(cluster, id_at(handle, version, &chunk), length, &members).await;
-    if holding.is_empty() {
-        return Err(FsError::NoReplica(handle));
-    }
+    let holding = members::hold(cluster, id_at(handle, version, &chunk), length, &members).await?;
     if holding.len() < members.len() {
         // Those who did not hear of it cannot take part; those who did are fenced already.
         members::change(cluster, handle, version, holding.clone()).await?;
