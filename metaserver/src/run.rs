@@ -23,6 +23,7 @@ use crate::attention::Attention;
 use crate::cluster::Cluster;
 use crate::cluster::balance::BalanceWorker;
 use crate::cluster::garbage::GarbageWorker;
+use crate::cluster::left::LeftWorker;
 use crate::cluster::orders::Orders;
 use crate::cluster::peers::RemotePeers;
 use crate::cluster::reconcile::ReconcileWorker;
@@ -216,6 +217,7 @@ fn assemble(
         registry,
         busy: Arc::default(),
         orders: Orders::new(settings.garbage_grace),
+        left: Default::default(),
         repairs: Default::default(),
         damage: Default::default(),
         balance: settings.balance,
@@ -297,6 +299,7 @@ fn spawn_workers(settings: &Settings, shared: &Shared, workers: &Workers) -> Res
     workers.spawn(CrowdingWorker::new(clients.clone()), Pace::Unlimited)?;
     workers.spawn(Reaper::new(state.clone(), clients.clone()), Pace::Unlimited)?;
     workers.spawn(GarbageWorker::new(cluster.clone()), Pace::Unlimited)?;
+    workers.spawn(LeftWorker::new(cluster.clone()), CENSUS_PACE)?;
     workers.spawn(BalanceWorker::new(cluster.clone()), Pace::Unlimited)?;
     let reconcile = ReconcileWorker::new(cluster.clone(), clients.clone(), settings.reconcile_after);
     workers.spawn(reconcile, Pace::Unlimited)?;

@@ -116,6 +116,9 @@ pub struct ChunkCounts {
     pub garbage: u64,
     /// With a damaged copy that could not be made good: of some of its blocks no good copy was up.
     pub damaged: u64,
+    /// What is below target, unavailable, misplaced or dirty was counted in one pass over all chunks, which began so many milliseconds ago;
+    /// `None`: not counted yet.
+    pub counted_ms: Option<u64>,
 }
 
 /// How far repair is.

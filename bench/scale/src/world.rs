@@ -86,6 +86,7 @@ impl World {
             registry: Registry::new(Thresholds::default(), Vec::new(), clock.monotonic()),
             busy: Default::default(),
             orders: Default::default(),
+            left: Default::default(),
             repairs: Default::default(),
             damage: Default::default(),
             balance: BalanceSettings { threshold: 5, bytes_per_s: 0 },

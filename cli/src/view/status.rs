@@ -69,6 +69,8 @@ pub struct ChunksView {
     pub garbage: u64,
     /// With a damaged copy that could not be made good.
     pub damaged: u64,
+    /// How long ago the pass began that counted what is below target, unavailable, misplaced and dirty.
+    pub counted_ms: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -133,6 +135,7 @@ impl From<ClusterStatus> for StatusView {
                 dirty: chunks.dirty,
                 garbage: chunks.garbage,
                 damaged: chunks.damaged,
+                counted_ms: chunks.counted_ms,
             },
             repair: repair.into(),
             workers: workers.collect(),
@@ -147,8 +150,14 @@ impl StatusView {
         println!("files     {} inodes, {} of {} free", self.fs.inodes, bytes(self.fs.free), bytes(self.fs.total));
         let c = &self.chunks;
         println!(
-            "chunks    {} in all: {} below target, {} unavailable, {} to be moved, {} being written, {} to be deleted",
-            c.total, c.below_target, c.unavailable, c.misplaced, c.dirty, c.garbage
+            "chunks    {} in all: {} below target, {} unavailable, {} to be moved, {} being written, {} to be deleted ({})",
+            c.total,
+            c.below_target,
+            c.unavailable,
+            c.misplaced,
+            c.dirty,
+            c.garbage,
+            c.counted_ms.map_or("not counted yet".to_owned(), |ago| format!("as of {} ago", millis(ago))),
         );
         if c.damaged > 0 {
             println!("damage    {} chunks have damaged copies and no good one: `cairn fsck` names them", c.damaged);

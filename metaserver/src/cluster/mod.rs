@@ -11,7 +11,7 @@
 //! | [`placement`] | who gets a new chunk |
 //! | [`locate`] | where a chunk is, for clients |
 //! | [`members`], [`replace`] | changing who is a member, and after a failed write |
-//! | [`reports`], [`strays`], [`orders`], [`garbage`] | what servers report, and which of it may go |
+//! | [`reports`], [`strays`], [`left`], [`orders`], [`garbage`] | what servers report, and which of it may go |
 //! | [`repair`], [`damage`] | missing, damaged, surplus copies; and what could not be repaired |
 //! | [`balance`] | how full servers are |
 //! | [`reconcile`] | copies whose writer is gone |
@@ -27,6 +27,7 @@ pub mod damage;
 pub mod dirty;
 pub mod fencing;
 pub mod garbage;
+pub mod left;
 pub mod locate;
 pub mod members;
 pub mod orders;
@@ -58,6 +59,7 @@ use crate::state::State;
 use balance::BalanceSettings;
 use busy::Busy;
 use damage::Damage;
+use left::Left;
 use orders::Orders;
 use peers::Peers;
 use placement::Demand;
@@ -73,6 +75,7 @@ pub struct Cluster {
     pub registry: Registry,
     pub busy: Arc<Busy>,
     pub orders: Orders,
+    pub left: Left,
     pub repairs: RepairQueue,
     pub damage: Damage,
     pub throttle: Throttle,

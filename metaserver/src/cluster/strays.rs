@@ -80,6 +80,9 @@ pub fn judge_reported(
     copy: Copy,
 ) -> Result<Verdict, FsError> {
     let verdict = look_at(cluster, server, handle, copy)?;
+    if verdict != Verdict::Leave {
+        cluster.left.forget(server, handle);
+    }
     match verdict {
         Verdict::Garbage => cluster.orders.delete(server, handle, copy.version, cluster.now()),
         Verdict::Member | Verdict::MemberBehind => cluster.orders.forget(server, handle),
@@ -87,10 +90,11 @@ pub fn judge_reported(
             cluster.orders.forget(server, handle);
             cluster.repairs.complain(handle, Complaint { server, what: BadCopy::Short }, cluster.now());
         }
-        Verdict::Leave => {}
-    }
-    if !cluster.state.has_given_out(handle) {
-        tracing::warn!(%handle, server = %cluster.registry.name(server), "a copy of a chunk that was never given out: left alone");
+        Verdict::Leave if cluster.state.has_given_out(handle) => cluster.left.remember(server, handle),
+        // For people to look at: nothing that passes would change the verdict.
+        Verdict::Leave => {
+            tracing::warn!(%handle, server = %cluster.registry.name(server), "a copy of a chunk that was never given out: left alone");
+        }
     }
     Ok(verdict)
 }

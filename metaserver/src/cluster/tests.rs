@@ -11,11 +11,13 @@ use cairn_proto::name::Name;
 use cairn_runtime::worker::Worker;
 
 use super::garbage::GarbageWorker;
+use super::left::LeftWorker;
 use super::locate::locate;
 use super::reconcile::ReconcileWorker;
 use super::repair::census::{Census, CensusWorker};
 use super::repair::worker::RepairWorker;
 use super::replace::{FailedWrite, replace_failed};
+use super::state::Thresholds;
 use crate::command::Decided;
 use crate::session::reaper::Reaper;
 use crate::testing::{TERM, World, endpoint_of, registration, server};
@@ -152,6 +154,26 @@ async fn a_chunk_that_nobody_wrote_is_made_where_a_write_of_it_was_refused() {
     world.peers.with(server(1), |fake| fake.copies.clear());
     report_failed(&world, handle, &[server(1)]).await.unwrap();
     assert_eq!(world.chunk(handle).members, [server(2)]);
+}
+
+#[tokio::test]
+async fn a_chunk_that_nobody_has_room_for_is_no_space() {
+    let world = World::new(2, 2).await;
+    let handle = world.chunk_on("f", &[server(1), server(2)], 0).await;
+    for n in [1, 2] {
+        world.peers.with(server(n), |fake| fake.full = true);
+    }
+    assert_eq!(report_failed(&world, handle, &[server(1)]).await, Err(FsError::NoSpace));
+    // Whoever is silent may have room.
+    world.peers.with(server(2), |fake| fake.silent = true);
+    assert_eq!(report_failed(&world, handle, &[server(1)]).await, Err(FsError::NoSpace));
+    world.peers.with(server(1), |fake| fake.silent = true);
+    assert_eq!(report_failed(&world, handle, &[server(1)]).await, Err(FsError::NoReplica(handle)));
+    for n in [1, 2] {
+        world.peers.with(server(n), |fake| (fake.full, fake.silent) = (false, false));
+    }
+    report_failed(&world, handle, &[server(1)]).await.unwrap();
+    assert_eq!(world.chunk(handle).members, [server(1), server(2)]);
 }
 
 /// Two members that have lost their copies of 4096 bytes.
@@ -424,6 +446,26 @@ async fn garbage_of_a_server_that_was_lost_goes_when_it_is_heard_again() {
 }
 
 #[tokio::test]
+async fn a_copy_of_no_use_goes_when_all_is_well_with_its_chunk() {
+    let world = World::new(3, 2).await;
+    let handle = world.chunk_on("f", &[server(1), server(2)], 4096).await;
+    world.advance(Thresholds::default().suspect_after * 2);
+    // Heard of while the members are not.
+    let stray = world.peers.with(server(1), |fake| fake.copies[&handle]);
+    world.hold(server(3), stray);
+    let mut worker = LeftWorker::new(world.cluster.clone());
+    worker.work().await.unwrap();
+    assert_eq!(world.beat(server(3), vec![]), [], "it may be the best there is");
+    assert_eq!(world.cluster.left.len(), 1);
+    for n in [1, 2] {
+        world.beat(server(n), vec![]);
+    }
+    worker.work().await.unwrap();
+    assert_eq!(world.beat(server(3), vec![]), [(handle, stray.id.version)]);
+    assert!(world.cluster.left.is_empty());
+}
+
+#[tokio::test]
 async fn what_is_open_is_not_reaped() {
     let world = World::new(1, 1).await;
     let handle = world.chunk_on("f", &[server(1)], 4096).await;
@@ -475,12 +517,14 @@ async fn the_census_counts() {
     world.chunk_on("a", &[server(1), server(2)], 4096).await;
     world.chunk_on("b", &[server(2)], 4096).await;
     let census = std::sync::Arc::new(Census::default());
+    assert_eq!(census.counts(2, 0, 0, world.cluster.now()).counted_ms, None);
     let mut worker = CensusWorker::new(world.cluster.clone(), census.clone(), MINUTE);
     worker.work().await.unwrap();
     let tally = census.last();
     assert_eq!((tally.below_target, tally.unavailable, tally.dirty), (1, 0, 0));
     assert_eq!((tally.held[&server(1)].copies, tally.held[&server(2)].copies), (1, 2));
     world.advance(MINUTE / 2);
+    assert_eq!(census.counts(2, 0, 0, world.cluster.now()).counted_ms, Some(30_000));
     world.beat(server(1), vec![]);
     worker.work().await.unwrap();
     let tally = census.last();

@@ -21,7 +21,7 @@ pub(super) fn status(shared: &Shared) -> Result<ClusterStatus, FsError> {
         sessions: shared.clients.sessions.list(now, |session| shared.clients.files.count(session)),
         fs: shared.stat_fs()?,
         inodes: counters.inodes,
-        chunks: shared.census.counts(counters.chunks, counters.garbage, shared.cluster.damage.len() as u64),
+        chunks: shared.census.counts(counters.chunks, counters.garbage, shared.cluster.damage.len() as u64, now),
         repair: repair(shared),
         workers: shared.workers.list().into_iter().map(|worker| of_worker(shared, &counters, worker)).collect(),
     })

@@ -34,6 +34,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// What a complete pass has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// When the pass began; `None`: there was none yet.
+    pub began: Option<Moment>,
     pub below_target: u64,
     pub unavailable: u64,
     pub dirty: u64,
@@ -68,7 +70,7 @@ impl Census {
     }
 
     /// Counts as of the last pass; the others are known at any time.
-    pub fn counts(&self, total: u64, garbage: u64, damaged: u64) -> ChunkCounts {
+    pub fn counts(&self, total: u64, garbage: u64, damaged: u64, now: Moment) -> ChunkCounts {
         let tally = self.last();
         ChunkCounts {
             total,
@@ -78,6 +80,7 @@ impl Census {
             misplaced: tally.misplaced,
             garbage,
             damaged,
+            counted_ms: tally.began.map(|began| now.saturating_sub(began).as_millis() as u64),
         }
     }
 }
@@ -154,7 +157,8 @@ impl CensusWorker {
         let too_young = std::mem::replace(&mut self.next_handle, next_handle);
         self.began = Some(now);
         self.states = states;
-        Ok(Some(Pass { after: ChunkHandle(0), too_young, tally: Tally::default(), placements: Placements::default() }))
+        let tally = Tally { began: Some(now), ..Tally::default() };
+        Ok(Some(Pass { after: ChunkHandle(0), too_young, tally, placements: Placements::default() }))
     }
 
     fn look_at(&self, handle: ChunkHandle, chunk: &Chunk, pass: &mut Pass, now: Moment) {
