@@ -29,7 +29,9 @@ pub fn cairn_faulty() -> Result<PathBuf> {
     let name = "cairn-faulty";
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "-p", "cairn-cli", "--features", "faults", "--bin", name]);
+    // As `make unit` has built the rest of it: with other packages in one go its dependencies would have other features, and be built again.
+    build.args(["build", "--quiet", "--workspace", "--exclude", "cairn-tests", "--features", "cairn-cli/faults"]);
+    build.args(["--bin", name]);
     run::check(build.current_dir(env!("CARGO_MANIFEST_DIR")))?;
     Ok(sibling(name))
 }

@@ -3,16 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
+use crate::memory_disk::MemoryDisk;
 use crate::mount::Mount;
 use crate::network::{self, Host, Network};
-use crate::small_disk::SmallDisk;
+use crate::watchdog::Watchdog;
 use crate::{binaries, run};
+
+/// Of a cluster's disk in memory: more than any test writes.
+const MEMORY: u64 = 8 << 30;
+/// Between heartbeats, and between two counts of all chunks: tests wait for both.
+const HEARTBEAT: Duration = Duration::from_millis(300);
+const CENSUS: Duration = Duration::from_secs(1);
 
 /// A build of `cairn` that can be asked for faults, and what it is asked for.
 #[derive(Debug, Clone)]
@@ -46,6 +53,10 @@ pub struct Options {
     pub network: bool,
     /// Each chunkserver is on a host of its own in that network.
     pub chunk_hosts: bool,
+    /// All of it is on the machine's disk; else in memory, so that a disk that others keep busy does not matter.
+    pub on_disk: bool,
+    /// Whoever still uses the cluster then hangs: see [`Watchdog`].
+    pub limit: Duration,
 }
 
 impl Default for Options {
@@ -63,6 +74,8 @@ impl Default for Options {
             chunk_faults: None,
             network: false,
             chunk_hosts: false,
+            on_disk: false,
+            limit: Duration::from_secs(15 * 60),
         }
     }
 }
@@ -70,13 +83,7 @@ impl Default for Options {
 impl Options {
     /// A dead server is given up after seconds, so that tests see repair.
     pub fn quick_detection() -> Self {
-        let args = [
-            "heartbeat_ms=300",
-            "suspect_after_ms=1500",
-            "dead_after_ms=4000",
-            "reconcile_after_s=2",
-            "census_interval_s=1",
-        ];
+        let args = ["suspect_after_ms=1500", "dead_after_ms=4000", "reconcile_after_s=2"];
         let meta_args = args.iter().flat_map(|a| ["--set".to_owned(), (*a).to_owned()]).collect();
         Self { meta_args, ..Self::default() }
     }
@@ -88,8 +95,10 @@ pub struct Cluster {
     // In order of dropping: daemons, their disks, the directory.
     chunkservers: Vec<Option<Daemon>>,
     meta: Option<Daemon>,
-    meta_disk: Option<SmallDisk>,
-    chunk_disks: Vec<SmallDisk>,
+    meta_disk: Option<MemoryDisk>,
+    chunk_disks: Vec<MemoryDisk>,
+    /// Where everything is, unless it is on the machine's disk.
+    memory: Option<MemoryDisk>,
     /// Hosts of the chunkservers, where they have some.
     chunk_hosts: Vec<Host>,
     network: Option<Network>,
@@ -97,6 +106,7 @@ pub struct Cluster {
     options: Options,
     dir: TempDir,
     mounts: std::cell::Cell<usize>,
+    _watchdog: Watchdog,
 }
 
 impl Cluster {
@@ -107,25 +117,29 @@ impl Cluster {
 
     pub fn with(options: Options) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("cairn-test-").tempdir()?;
+        let watchdog = Watchdog::start(dir.path(), options.limit);
+        let memory = if options.on_disk { None } else { Some(MemoryDisk::mount(dir.path(), MEMORY)?) };
         let network = if options.network { Some(Network::new()?) } else { None };
         let mut cluster = Self {
             chunkservers: (0..options.chunkservers).map(|_| None).collect(),
             meta: None,
             meta_disk: None,
             chunk_disks: Vec::new(),
+            memory,
             chunk_hosts: Vec::new(),
             meta_endpoint: String::new(),
             network,
             options,
             dir,
             mounts: std::cell::Cell::new(0),
+            _watchdog: watchdog,
         };
         if let Some(bytes) = cluster.options.meta_disk {
-            cluster.meta_disk = Some(SmallDisk::mount(&cluster.meta_dir(), bytes)?);
+            cluster.meta_disk = Some(MemoryDisk::mount(&cluster.meta_dir(), bytes)?);
         }
         if let Some(bytes) = cluster.options.chunk_disk {
             for i in 0..cluster.options.chunkservers {
-                cluster.chunk_disks.push(SmallDisk::mount(&cluster.chunkserver_dir(i), bytes)?);
+                cluster.chunk_disks.push(MemoryDisk::mount(&cluster.chunkserver_dir(i), bytes)?);
             }
         }
         if cluster.options.chunk_hosts {
@@ -147,6 +161,7 @@ impl Cluster {
     /// Leaves its directory for whoever looks into a failure. Answers where. (What is on disks of their own goes with them.)
     pub fn keep(&mut self) -> &Path {
         self.dir.disable_cleanup(true);
+        std::mem::forget(self.memory.take());
         self.dir.path()
     }
 
@@ -167,7 +182,7 @@ impl Cluster {
     }
 
     /// The metaserver's disk, where it has one of its own.
-    pub fn meta_disk(&self) -> Result<&SmallDisk> {
+    pub fn meta_disk(&self) -> Result<&MemoryDisk> {
         self.meta_disk.as_ref().context("the metaserver has no disk of its own")
     }
 
@@ -175,8 +190,11 @@ impl Cluster {
         let mut command = self.faulty(self.options.meta_faults.as_ref());
         command.args(["metaserver", "--listen", &self.meta_endpoint, "--health", "127.0.0.1:0", "--data"]);
         command.arg(self.meta_dir()).args(["--copies", &self.options.copies.to_string()]);
-        // Tests wait until it is gone.
-        command.args(["--set", "garbage_grace_s=0"]).args(&self.options.meta_args);
+        // Tests wait for all of these.
+        let heartbeat = format!("heartbeat_ms={}", HEARTBEAT.as_millis());
+        let census = format!("census_interval_s={}", CENSUS.as_secs());
+        command.args(["--set", "garbage_grace_s=0", "--set", &heartbeat, "--set", &census]);
+        command.args(&self.options.meta_args);
         let daemon = Daemon::spawn("metaserver", command, &self.log("meta"))?;
         self.meta_endpoint = daemon.endpoint()?;
         self.meta = Some(daemon);
@@ -223,7 +241,7 @@ impl Cluster {
     }
 
     /// A chunkserver's disk, where it has one of its own.
-    pub fn chunk_disk(&self, i: usize) -> Result<&SmallDisk> {
+    pub fn chunk_disk(&self, i: usize) -> Result<&MemoryDisk> {
         self.chunk_disks.get(i).context("the chunkserver has no disk of its own")
     }
 
@@ -422,10 +440,21 @@ impl Cluster {
 
     /// Waits until no chunk is dirty, below its target, unavailable or garbage.
     pub fn wait_settled(&self, limit: Duration) -> Result<()> {
-        run::wait_until("all chunks clean and at their target", limit, || {
+        let kinds = ["dirty", "below_target", "unavailable", "garbage"];
+        self.wait_for_none("all chunks clean and at their target", &kinds, limit)
+    }
+
+    /// Waits until `cairn status` counts no chunk of these kinds, in a count that knew of all that was done before.
+    pub fn wait_for_none(&self, what: &str, kinds: &[&str], limit: Duration) -> Result<()> {
+        let begin = Instant::now();
+        run::wait_until(what, limit, || {
+            // At least so long after the beginning the count began, as servers had to tell first.
+            let passed = begin.elapsed();
             let status = self.cairn_json(&["status"])?;
             let chunks = &status["chunks"];
-            Ok(["dirty", "below_target", "unavailable", "garbage"].iter().all(|k| chunks[k].as_u64() == Some(0)))
+            let counted = chunks["counted_ms"].as_u64().map(Duration::from_millis);
+            let is_late_enough = counted.is_some_and(|ago| passed.saturating_sub(ago) >= 2 * HEARTBEAT);
+            Ok(is_late_enough && kinds.iter().all(|kind| chunks[kind].as_u64() == Some(0)))
         })
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use cairn_tests::cluster::Cluster;
+use cairn_tests::cluster::{Cluster, Options};
 use cairn_tests::mount::Mount;
 use cairn_tests::run;
 
@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 /// Runs `script` with the mount as its directory and `$SRC` as this repository's checkout.
 fn on_a_mount(script: &str) -> Result<()> {
-    let cluster = Cluster::start()?;
+    let cluster = Cluster::with(Options { on_disk: true, ..Options::default() })?;
     let mount = cluster.mount()?;
     run_on(&mount, script)?;
     mount.unmount()?;
@@ -104,7 +104,7 @@ fn a_rust_crate_built_with_cargo() -> Result<()> {
 
 #[test]
 fn postgresql_with_its_data_on_the_mount() -> Result<()> {
-    let cluster = Cluster::start()?;
+    let cluster = Cluster::with(Options { on_disk: true, ..Options::default() })?;
     let mount = cluster.mount()?;
     let sockets = tempfile::tempdir()?;
     run::shell(sockets.path(), "chown postgres .")?;

@@ -33,7 +33,7 @@ fn time() -> Duration {
 
 fn options() -> Options {
     let dead_after = format!("dead_after_ms={DEAD_AFTER_MS}");
-    let args = ["heartbeat_ms=300", "suspect_after_ms=1500", &dead_after, "reconcile_after_s=2", "census_interval_s=1"];
+    let args = ["suspect_after_ms=1500", &dead_after, "reconcile_after_s=2"];
     let set = |args: &[&str]| args.iter().flat_map(|arg| ["--set".to_owned(), (*arg).to_owned()]).collect();
     Options {
         chunkservers: CHUNKSERVERS,
@@ -43,6 +43,8 @@ fn options() -> Options {
         chunk_disk: Some(DISK),
         network: true,
         chunk_hosts: true,
+        on_disk: true,
+        limit: Options::default().limit + time(),
         ..Options::default()
     }
 }

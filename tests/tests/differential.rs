@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use cairn_tests::cluster::Cluster;
+use cairn_tests::cluster::{Cluster, Options};
 use cairn_tests::ops::{Op, World, draw, tree};
 use cairn_tests::pattern;
 use rand::SeedableRng;
@@ -19,7 +19,7 @@ const SHOWN: usize = 25;
 #[test]
 fn a_mount_answers_as_a_local_disk_does() -> Result<()> {
     let seed = pattern::seed("differential");
-    let cluster = Cluster::start()?;
+    let cluster = Cluster::with(Options { on_disk: true, ..Options::default() })?;
     let mount = cluster.mount()?;
     let local = tempfile::tempdir()?;
     let start = Instant::now();

@@ -60,6 +60,32 @@ fn a_full_chunkserver_is_enospc_and_no_damage() -> Result<()> {
     cluster.assert_fsck_clean()
 }
 
+/// The metaserver hands out a chunk, of which nothing has been written, on servers that have filled up since it heard of them.
+#[test]
+fn disks_that_filled_up_unheard_of_are_enospc() -> Result<()> {
+    let meta_args = ["heartbeat_ms=20000", "suspect_after_ms=60000", "dead_after_ms=120000"];
+    let options = Options {
+        chunk_disk: Some(64 * MIB),
+        chunk_args: vec!["--set".into(), format!("reserve_bytes={}", 4 * MIB)],
+        meta_args: meta_args.iter().flat_map(|arg| ["--set".to_owned(), (*arg).to_owned()]).collect(),
+        ..Options::default()
+    };
+    let cluster = Cluster::with(options)?;
+    let mount = cluster.mount()?;
+    let ballast = (0..3).map(|i| cluster.chunk_disk(i)?.fill()).collect::<Result<Vec<_>>>()?;
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(mount.join("f"))?;
+        file.write_all(&pattern::bytes(1, 1 << 20))?;
+        file.sync_all()
+    };
+    let error = write().err().context("there was room on full disks")?;
+    ensure!(error.kind() == ErrorKind::StorageFull, "{error} where the disks are full");
+    drop(ballast);
+    write().context("there is room again")?;
+    ensure!(std::fs::read(mount.join("f"))? == pattern::bytes(1, 1 << 20));
+    mount.unmount()
+}
+
 #[test]
 fn a_full_metaserver_is_enospc_and_no_damage() -> Result<()> {
     let options = Options {

@@ -21,7 +21,7 @@ const SETTLE: Duration = Duration::from_secs(120);
 fn cluster() -> Result<Cluster> {
     let chunk_faults =
         Some(Faults { binary: binaries::cairn_faulty()?, env: vec![("CAIRN_FAULTS", "power-cuts".into())] });
-    Cluster::with(Options { chunk_faults, ..Options::quick_detection() })
+    Cluster::with(Options { chunk_faults, on_disk: true, ..Options::quick_detection() })
 }
 
 fn cut_power(cluster: &mut Cluster, servers: &[usize]) -> Result<()> {

@@ -16,13 +16,7 @@ const SETTLE: Duration = Duration::from_secs(120);
 const LEN: usize = 300_000;
 
 fn quick(chunkservers: usize) -> Options {
-    let args = [
-        "heartbeat_ms=200",
-        "suspect_after_ms=1500",
-        "dead_after_ms=4000",
-        "reconcile_after_s=1",
-        "census_interval_s=1",
-    ];
+    let args = ["suspect_after_ms=1500", "dead_after_ms=4000", "reconcile_after_s=1"];
     Options {
         chunkservers,
         meta_args: args.iter().flat_map(|arg| ["--set".to_owned(), (*arg).to_owned()]).collect(),
@@ -48,7 +42,7 @@ fn by_a_mount(cluster: &Cluster, work: impl FnOnce(&Path) -> Result<()>) -> Resu
     let mount = cluster.mount()?;
     work(mount.path())?;
     mount.unmount()?;
-    run::wait_until("all chunks are clean", SETTLE, || Ok(cluster.cairn_json(&["status"])?["chunks"]["dirty"] == 0))
+    cluster.wait_for_none("all chunks are clean", &["dirty"], SETTLE)
 }
 
 /// The copy of a file of one chunk on a server.

@@ -22,7 +22,7 @@ const BLOCK: u64 = 4096;
 type Files = Vec<(String, Vec<u8>)>;
 
 fn options(chunkservers: usize, scrub_period_s: u64) -> Options {
-    let args = ["heartbeat_ms=200", "suspect_after_ms=1500", "dead_after_ms=4000", "census_interval_s=1"];
+    let args = ["suspect_after_ms=1500", "dead_after_ms=4000"];
     Options {
         chunkservers,
         meta_args: args.iter().flat_map(|arg| ["--set".to_owned(), (*arg).to_owned()]).collect(),

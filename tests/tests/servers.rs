@@ -22,7 +22,7 @@ const DEAD_AFTER_MS: u64 = 3000;
 /// A cluster in which a server is given up after seconds.
 fn quick(chunkservers: usize, copies: u8) -> Options {
     let dead_after = format!("dead_after_ms={DEAD_AFTER_MS}");
-    let args = ["heartbeat_ms=200", "suspect_after_ms=1000", &dead_after, "reconcile_after_s=2", "census_interval_s=1"];
+    let args = ["suspect_after_ms=1000", &dead_after, "reconcile_after_s=2"];
     let meta_args = args.iter().flat_map(|arg| ["--set".to_owned(), (*arg).to_owned()]).collect();
     Options { chunkservers, copies, meta_args, ..Options::default() }
 }

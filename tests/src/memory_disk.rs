@@ -1,4 +1,4 @@
-//! A disk that is soon full: a tmpfs of a given size.
+//! Disks in memory: a tmpfs of a given size.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,13 +9,13 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::run;
 
-/// Mounted as long as it lives.
+/// Mounted as long as it lives. It holds memory only for what is on it.
 #[derive(Debug)]
-pub struct SmallDisk {
+pub struct MemoryDisk {
     path: PathBuf,
 }
 
-impl SmallDisk {
+impl MemoryDisk {
     pub fn mount(path: &Path, bytes: u64) -> Result<Self> {
         std::fs::create_dir_all(path)?;
         mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some(format!("size={bytes}").as_str()))?;
@@ -62,7 +62,7 @@ impl Drop for Ballast {
     }
 }
 
-impl Drop for SmallDisk {
+impl Drop for MemoryDisk {
     fn drop(&mut self) {
         let _ = umount2(&self.path, MntFlags::MNT_DETACH);
     }
