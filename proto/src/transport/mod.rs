@@ -9,6 +9,7 @@
 
 mod backoff;
 mod client;
+mod dial;
 mod endpoint;
 mod envelope;
 mod error;

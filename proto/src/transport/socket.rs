@@ -7,6 +7,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::dial;
 use super::endpoint::Endpoint;
 use super::error::ConnectFailure;
 
@@ -39,17 +40,10 @@ const UNIX_SEND_BUFFER_BYTES: usize = 1 << 20;
 pub async fn open(endpoint: &Endpoint) -> Result<BoxedIo, ConnectFailure> {
     match endpoint {
         Endpoint::Tcp { host, port } => {
-            let mut failure = ConnectFailure::Unresolved;
-            for address in tokio::net::lookup_host((host.as_str(), *port)).await? {
-                match TcpStream::connect(address).await {
-                    Ok(stream) => {
-                        tune_tcp(&stream)?;
-                        return Ok(Box::new(stream));
-                    }
-                    Err(error) => failure = error.into(),
-                }
-            }
-            Err(failure)
+            let addresses = tokio::net::lookup_host((host.as_str(), *port)).await?;
+            let stream = dial::first_of(addresses).await.ok_or(ConnectFailure::Unresolved)??;
+            tune_tcp(&stream)?;
+            Ok(Box::new(stream))
         }
         Endpoint::Unix(path) => {
             let stream = UnixStream::connect(path).await?;
