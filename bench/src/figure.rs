@@ -28,16 +28,24 @@ pub struct Figure {
     pub name: String,
     pub unit: Unit,
     pub rate: f64,
+    /// Flushes of the disk below for each operation, where that was counted.
+    pub flushes: Option<f64>,
 }
 
 impl Figure {
     pub fn bytes(name: impl Into<String>, bytes: u64, elapsed: Duration) -> Self {
         let mebibytes = bytes as f64 / (1 << 20) as f64;
-        Self { name: name.into(), unit: Unit::MebibytesPerSecond, rate: per_second(mebibytes, elapsed) }
+        Self { name: name.into(), unit: Unit::MebibytesPerSecond, rate: per_second(mebibytes, elapsed), flushes: None }
     }
 
     pub fn operations(name: impl Into<String>, operations: u64, elapsed: Duration) -> Self {
-        Self { name: name.into(), unit: Unit::OperationsPerSecond, rate: per_second(operations as f64, elapsed) }
+        let rate = per_second(operations as f64, elapsed);
+        Self { name: name.into(), unit: Unit::OperationsPerSecond, rate, flushes: None }
+    }
+
+    /// With what the disk below had to do for that many operations.
+    pub fn with_flushes(self, flushes: Option<u64>, operations: u64) -> Self {
+        Self { flushes: flushes.map(|flushes| flushes as f64 / operations.max(1) as f64), ..self }
     }
 }
 
@@ -58,6 +66,7 @@ mod tests {
         assert_eq!((bytes.rate, bytes.unit), (128.0, Unit::MebibytesPerSecond));
         let operations = Figure::operations("create.close", 300, Duration::from_secs(2));
         assert_eq!((operations.rate, operations.unit), (150.0, Unit::OperationsPerSecond));
+        assert_eq!(operations.with_flushes(Some(75), 300).flushes, Some(0.25));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 pub mod args;
 pub mod contents;
 pub mod daemon;
+pub mod disk;
 pub mod environment;
 pub mod error;
 pub mod figure;

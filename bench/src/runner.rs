@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use crate::args::RunArguments;
 use crate::contents::{BLOCK_BYTES, Contents};
+use crate::disk::Flushes;
 use crate::environment::Environment;
 use crate::error::{BenchError, IoContext};
 use crate::figure::Figure;
@@ -31,6 +32,7 @@ struct Run {
     workloads: Rc<[Box<dyn Workload>]>,
     cairn_program: PathBuf,
     null_program: PathBuf,
+    flushes: Option<Flushes>,
     results: Results,
 }
 
@@ -70,7 +72,8 @@ impl Run {
         let environment = Environment::observe(&arguments.work, &cairn_program);
         let results = Results::new(environment, scale.clone(), engine, arguments.rounds, arguments.targets.clone());
         let tools = Tools { scratch, engine, tarball };
-        Ok(Self { arguments, scale, tools, workloads, cairn_program, null_program, results })
+        let flushes = Flushes::below(&arguments.work);
+        Ok(Self { arguments, scale, tools, workloads, cairn_program, null_program, flushes, results })
     }
 
     /// Sets `kind` up, runs the workloads on it and takes it down.
@@ -143,7 +146,8 @@ impl Run {
         fs::create_dir(&directory).doing("create", &directory)?;
         target.sync_backing()?;
         let (scale, tools) = (&self.scale, &self.tools);
-        let mut bench = Bench { target: &mut *target, scale, tools, fixtures, directory: directory.clone() };
+        let flushes = self.flushes.as_ref();
+        let mut bench = Bench { target: &mut *target, scale, tools, fixtures, directory: directory.clone(), flushes };
         let figures = workload.run(&mut bench)?;
         fs::remove_dir_all(&directory).doing("remove", &directory)?;
         target.sync_backing()?;

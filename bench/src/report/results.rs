@@ -12,7 +12,7 @@ use crate::stats;
 use crate::target::TargetKind;
 
 /// Version of the layout of `results.json`.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Everything that a run has found so far.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -34,6 +34,8 @@ pub struct Series {
     pub name: String,
     pub unit: Unit,
     pub samples: BTreeMap<TargetKind, Vec<f64>>,
+    /// Flushes of the disk below for each operation, where they were counted.
+    pub flushes: BTreeMap<TargetKind, Vec<f64>>,
 }
 
 /// A workload that does not make sense on a target.
@@ -63,10 +65,13 @@ impl Results {
     /// Adds a sample. Figures keep the order in which they first came.
     pub fn record(&mut self, target: TargetKind, figure: Figure) {
         let index = self.figures.iter().position(|series| series.name == figure.name).unwrap_or_else(|| {
-            self.figures.push(Series { name: figure.name.clone(), unit: figure.unit, samples: BTreeMap::new() });
+            let (samples, flushes) = Default::default();
+            self.figures.push(Series { name: figure.name.clone(), unit: figure.unit, samples, flushes });
             self.figures.len() - 1
         });
-        self.figures[index].samples.entry(target).or_default().push(figure.rate);
+        let series = &mut self.figures[index];
+        series.samples.entry(target).or_default().push(figure.rate);
+        series.flushes.entry(target).or_default().extend(figure.flushes);
     }
 
     /// Notes that a workload is left out, once for all rounds.
@@ -76,9 +81,10 @@ impl Results {
         }
     }
 
-    /// What the table does not say: where CairnFS is behind MooseFS, what was left out and what failed.
+    /// What the table does not say: where CairnFS is behind MooseFS, what waited for the disk, what was left out and what failed.
     pub fn remarks(&self) -> Vec<String> {
         let behind = self.figures.iter().flat_map(Series::behind);
+        let flushes = self.figures.iter().filter_map(Series::flushes_in_words);
         let skipped = self
             .skipped
             .iter()
@@ -87,7 +93,7 @@ impl Results {
             let Failure { target, round, stage, error } = failure;
             format!("FAILED: {stage} on {} in round {round}: {error}", target.name())
         });
-        behind.chain(skipped).chain(failures).collect()
+        behind.chain(flushes).chain(skipped).chain(failures).collect()
     }
 }
 
@@ -115,6 +121,14 @@ impl Series {
         behind.collect()
     }
 
+    /// How often the disk was flushed for each operation.
+    fn flushes_in_words(&self) -> Option<String> {
+        let medians = self.flushes.iter().filter_map(|(target, flushes)| Some((target, stats::median(flushes)?)));
+        let words: Vec<_> = medians.map(|(target, median)| format!("{} {median:.2}", target.name())).collect();
+        (!words.is_empty())
+            .then(|| format!("flushes of the disk for each operation of {}: {}", self.name, words.join(", ")))
+    }
+
     /// An fsync is all that ends its time: what its peers promise by that decides what they are compared for.
     fn is_until_fsync(&self) -> bool {
         self.name.ends_with(".fsync")
@@ -130,11 +144,12 @@ impl Series {
 impl Serialize for Series {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let medians: BTreeMap<_, _> = self.samples.keys().map(|target| (target, self.median(*target))).collect();
-        let mut record = serializer.serialize_struct("Series", 4)?;
+        let mut record = serializer.serialize_struct("Series", 5)?;
         record.serialize_field("name", &self.name)?;
         record.serialize_field("unit", &self.unit)?;
         record.serialize_field("medians", &medians)?;
         record.serialize_field("samples", &self.samples)?;
+        record.serialize_field("flushes", &self.flushes)?;
         record.end()
     }
 }
@@ -149,7 +164,7 @@ mod tests {
     }
 
     fn figure(name: &str, rate: f64) -> Figure {
-        Figure { name: name.to_owned(), unit: Unit::OperationsPerSecond, rate }
+        Figure { name: name.to_owned(), unit: Unit::OperationsPerSecond, rate, flushes: None }
     }
 
     #[test]
@@ -190,6 +205,21 @@ mod tests {
     }
 
     #[test]
+    fn remarks_say_what_waited_for_the_disk() {
+        let mut results = results();
+        for flushes in [2.0, 4.0, 3.0] {
+            let counted = Figure { flushes: Some(flushes), ..figure("sqlite.disk", 1.0) };
+            results.record(TargetKind::Cairn, counted);
+        }
+        results.record(TargetKind::Moosefs, Figure { flushes: Some(0.004), ..figure("sqlite.disk", 1.0) });
+        results.record(TargetKind::Moosefs, figure("untar.close", 1.0));
+        assert_eq!(
+            results.remarks(),
+            ["flushes of the disk for each operation of sqlite.disk: moosefs 0.00, cairn 3.00"]
+        );
+    }
+
+    #[test]
     fn an_fsync_is_compared_with_one_that_waits_for_the_disk_too() {
         let mut results = results();
         for (target, rate) in [(TargetKind::Cairn, 5.0), (TargetKind::Moosefs, 10.0), (TargetKind::MoosefsDurable, 8.0)]
@@ -211,7 +241,7 @@ mod tests {
         let mut results = results();
         results.record(TargetKind::MoosefsDurable, figure("stat.warm", 4.0));
         let json = serde_json::to_value(&results).unwrap();
-        assert_eq!(json["format"], 1);
+        assert_eq!(json["format"], 2);
         assert_eq!(json["figures"][0]["unit"], "ops/s");
         assert_eq!(json["figures"][0]["medians"]["moosefs-durable"], 4.0);
         assert_eq!(json["figures"][0]["samples"]["moosefs-durable"][0], 4.0);

@@ -101,7 +101,8 @@ mod tests {
     fn a_line_has_medians_spreads_and_ratios() {
         let mut results = results(vec![TargetKind::Local, TargetKind::Cairn]);
         for rate in [100.0, 110.0, 90.0] {
-            let figure = |rate| Figure { name: "stat.warm".to_owned(), unit: Unit::OperationsPerSecond, rate };
+            let figure =
+                |rate| Figure { name: "stat.warm".to_owned(), unit: Unit::OperationsPerSecond, rate, flushes: None };
             results.record(TargetKind::Local, figure(rate));
             results.record(TargetKind::Cairn, figure(rate * 3.0));
         }
@@ -115,7 +116,8 @@ mod tests {
     #[test]
     fn without_the_subject_there_are_no_ratios() {
         let mut results = results(vec![TargetKind::Local, TargetKind::Null]);
-        let figure = Figure { name: "sqlite.disk".to_owned(), unit: Unit::OperationsPerSecond, rate: 7.0 };
+        let figure =
+            Figure { name: "sqlite.disk".to_owned(), unit: Unit::OperationsPerSecond, rate: 7.0, flushes: None };
         results.record(TargetKind::Local, figure);
         let table = render(&results, Style::Markdown);
         assert!(!table.contains("cairn/"));

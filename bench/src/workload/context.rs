@@ -8,6 +8,7 @@ use nix::fcntl::{AT_FDCWD, renameat};
 use super::seq_write;
 use super::tree::Tarball;
 use crate::contents::{BLOCK_BYTES, Contents};
+use crate::disk::Flushes;
 use crate::error::{BenchError, IoContext};
 use crate::fio::Engine;
 use crate::scale::Scale;
@@ -42,9 +43,22 @@ pub struct Bench<'a> {
     pub fixtures: &'a mut Fixtures,
     /// An empty directory on the target, for this workload alone.
     pub directory: PathBuf,
+    /// Of the disk below the target, where it can be counted.
+    pub flushes: Option<&'a Flushes>,
 }
 
 impl Bench<'_> {
+    /// What `work` answers, and how often the disk below was flushed meanwhile.
+    pub fn flushes_during<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, BenchError>,
+    ) -> Result<(T, Option<u64>), BenchError> {
+        let so_far = || self.flushes.and_then(Flushes::so_far);
+        let before = so_far();
+        let answer = work()?;
+        Ok((answer, before.zip(so_far()).map(|(before, after)| after.saturating_sub(before))))
+    }
+
     /// A new directory in the workload's own.
     pub fn subdirectory(&self, name: &str) -> Result<PathBuf, BenchError> {
         let path = self.directory.join(name);

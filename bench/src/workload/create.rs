@@ -35,7 +35,9 @@ impl Workload for Create {
             figures.push(Figure::operations(format!("create.{processes}.disk"), files, on_disk));
 
             let workers = share_out(bench, &format!("fsync-{processes}"), processes, true)?;
-            figures.push(Figure::operations(format!("create.{processes}.fsync"), files, worker::race(&workers)?));
+            let (elapsed, flushes) = bench.flushes_during(|| worker::race(&workers))?;
+            let figure = Figure::operations(format!("create.{processes}.fsync"), files, elapsed);
+            figures.push(figure.with_flushes(flushes, files));
         }
         Ok(figures)
     }

@@ -46,12 +46,15 @@ fn measure(bench: &Bench<'_>, file: &Path, name: &str, depth: u32, sync: Sync) -
         sync,
         limit: bench.scale.random_limit,
     };
-    let outcome = fio::run(&job, bench.tools.engine, &bench.tools.scratch.join("fio.json"))?;
+    let report = bench.tools.scratch.join("fio.json");
+    let (outcome, flushes) = bench.flushes_during(|| fio::run(&job, bench.tools.engine, &report))?;
     let mut elapsed = outcome.elapsed;
     if sync == Sync::AtEnd {
         let start = Instant::now();
         bench.target.sync_backing()?;
         elapsed += start.elapsed();
     }
-    Ok(Figure::operations(name, outcome.requests, elapsed))
+    let figure = Figure::operations(name, outcome.requests, elapsed);
+    // Those that end with one flush of all show nothing by it.
+    Ok(if sync == Sync::AfterEach { figure.with_flushes(flushes, outcome.requests) } else { figure })
 }

@@ -42,9 +42,10 @@ impl Workload for Sqlite {
             fs::write(&script, statements(synchronous, rows)).doing("write", &script)?;
             tool::run(sqlite3(&database).arg("CREATE TABLE entries (id INTEGER PRIMARY KEY, payload TEXT);"))?;
             bench.target.sync_backing()?;
-            let elapsed = execute(&database, &script)?;
+            let (elapsed, flushes) = bench.flushes_during(|| execute(&database, &script))?;
             check(&database, rows)?;
-            figures.push(Figure::operations(format!("sqlite.{stage}"), rows, elapsed));
+            let figure = Figure::operations(format!("sqlite.{stage}"), rows, elapsed);
+            figures.push(figure.with_flushes(flushes, rows));
         }
         Ok(figures)
     }
