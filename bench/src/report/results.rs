@@ -208,14 +208,14 @@ mod tests {
     fn remarks_say_what_waited_for_the_disk() {
         let mut results = results();
         for flushes in [2.0, 4.0, 3.0] {
-            let counted = Figure { flushes: Some(flushes), ..figure("sqlite.disk", 1.0) };
+            let counted = Figure { flushes: Some(flushes), ..figure("sqlite.fsync", 1.0) };
             results.record(TargetKind::Cairn, counted);
         }
-        results.record(TargetKind::Moosefs, Figure { flushes: Some(0.004), ..figure("sqlite.disk", 1.0) });
+        results.record(TargetKind::Moosefs, Figure { flushes: Some(0.004), ..figure("sqlite.fsync", 1.0) });
         results.record(TargetKind::Moosefs, figure("untar.close", 1.0));
         assert_eq!(
             results.remarks(),
-            ["flushes of the disk for each operation of sqlite.disk: moosefs 0.00, cairn 3.00"]
+            ["flushes of the disk for each operation of sqlite.fsync: moosefs 0.00, cairn 3.00"]
         );
     }
 

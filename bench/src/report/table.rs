@@ -117,7 +117,7 @@ mod tests {
     fn without_the_subject_there_are_no_ratios() {
         let mut results = results(vec![TargetKind::Local, TargetKind::Null]);
         let figure =
-            Figure { name: "sqlite.disk".to_owned(), unit: Unit::OperationsPerSecond, rate: 7.0, flushes: None };
+            Figure { name: "sqlite.fsync".to_owned(), unit: Unit::OperationsPerSecond, rate: 7.0, flushes: None };
         results.record(TargetKind::Local, figure);
         let table = render(&results, Style::Markdown);
         assert!(!table.contains("cairn/"));

@@ -13,8 +13,8 @@ use crate::tool;
 /// Bytes of text in a row.
 const ROW_BYTES: usize = 100;
 
-/// With rollback journal, as sqlite has it by default; `synchronous` is what tells close from disk.
-const STAGES: [(&str, &str); 2] = [("close", "OFF"), ("disk", "FULL")];
+/// With rollback journal, as sqlite has it by default; `synchronous` is what tells whether each transaction is synced.
+const STAGES: [(&str, &str); 2] = [("close", "OFF"), ("fsync", "FULL")];
 
 #[derive(Debug)]
 pub struct Sqlite;
@@ -25,7 +25,7 @@ impl Workload for Sqlite {
     }
 
     fn about(&self) -> &'static str {
-        "insert rows with sqlite3, one transaction each; `disk` with synchronous=FULL, `close` with OFF"
+        "insert rows with sqlite3, one transaction each; `fsync` with synchronous=FULL, `close` with OFF"
     }
 
     /// A database is read back while it is written.
