@@ -69,7 +69,7 @@ impl LeftWorker {
 
 impl Worker for LeftWorker {
     fn name(&self) -> String {
-        "left".to_owned()
+        "strays".to_owned()
     }
 
     /// Its cost is in copies looked at.
