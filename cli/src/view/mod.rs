@@ -10,6 +10,7 @@ pub mod simulation;
 pub mod stats;
 pub mod status;
 mod table;
+pub mod trash;
 
 use anyhow::Result;
 use cairn_proto::time::Timestamp;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::repair::RepairView;
 use super::scrub::ScrubView;
+use super::trash::count;
 use super::{bytes, millis, table};
 
 #[derive(Debug, Serialize)]
@@ -20,6 +21,7 @@ pub struct StatusView {
     pub fs: FsView,
     pub chunks: ChunksView,
     pub repair: RepairView,
+    pub trash: TrashView,
     pub workers: Vec<WorkerView>,
 }
 
@@ -73,6 +75,14 @@ pub struct ChunksView {
     pub counted_ms: Option<u64>,
 }
 
+/// What was removed and is kept.
+#[derive(Debug, Serialize)]
+pub struct TrashView {
+    pub entries: u64,
+    /// Of one copy.
+    pub bytes: u64,
+}
+
 #[derive(Debug, Serialize)]
 pub struct WorkerView {
     pub name: String,
@@ -84,7 +94,7 @@ pub struct WorkerView {
 
 impl From<ClusterStatus> for StatusView {
     fn from(status: ClusterStatus) -> Self {
-        let ClusterStatus { cluster, version, applied, servers, sessions, fs, inodes, chunks, repair, workers } =
+        let ClusterStatus { cluster, version, applied, servers, sessions, fs, inodes, chunks, repair, trash, workers } =
             status;
         let mut servers: Vec<ServerView> = servers
             .into_iter()
@@ -138,6 +148,7 @@ impl From<ClusterStatus> for StatusView {
                 counted_ms: chunks.counted_ms,
             },
             repair: repair.into(),
+            trash: TrashView { entries: trash.entries, bytes: trash.bytes },
             workers: workers.collect(),
         }
     }
@@ -163,6 +174,9 @@ impl StatusView {
             println!("damage    {} chunks have damaged copies and no good one: `cairn fsck` names them", c.damaged);
         }
         println!("repair    {}", self.repair);
+        if let Some(trash) = self.trash_in_words() {
+            println!("trash     {trash}: `cairn trash list`");
+        }
         println!("scrub     {}", self.scrub_in_words());
         println!("clients   {}", self.sessions.len());
         for s in &self.sessions {
@@ -175,6 +189,12 @@ impl StatusView {
         }
         println!();
         self.print_servers();
+    }
+
+    /// What is in the trash, if anything is.
+    pub fn trash_in_words(&self) -> Option<String> {
+        let TrashView { entries, bytes: held } = self.trash;
+        (entries > 0).then(|| format!("{} with {}", count(entries, "entry", "entries"), bytes(held)))
     }
 
     /// The scrubs of all servers in a line.
