@@ -10,8 +10,8 @@ use cairn_tests::chaos::load::Load;
 use cairn_tests::chaos::verdict;
 use cairn_tests::cluster::{Cluster, Options};
 use cairn_tests::pattern;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 const CHUNKSERVERS: usize = 5;
 const COPIES: u8 = 3;
@@ -58,6 +58,32 @@ fn nothing_is_lost_in_chaos() -> Result<()> {
         println!("the cluster's logs and files are kept in {}", cluster.keep().display());
     }
     survived.with_context(|| format!("seed {seed}"))
+}
+
+/// Whoever was in the midst of something when the metaserver went away goes on when it is back, on both mounts.
+#[test]
+fn nobody_is_left_waiting_after_restarts_of_the_metaserver() -> Result<()> {
+    let seed = pattern::seed("restarts");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut cluster = Cluster::start()?;
+    let local = tempfile::tempdir()?;
+    let mounts = [cluster.mount()?, cluster.mount()?];
+    let mut load = Load::start(WORKERS, mounts.each_ref(), local.path(), seed)?;
+    let (began, mut restarts) = (Instant::now(), 0);
+    while began.elapsed() < time() / 2 {
+        std::thread::sleep(Duration::from_millis(rng.random_range(50..600)));
+        cluster.kill_meta()?;
+        // Long enough for all workers to have something under way.
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..300)));
+        cluster.start_meta()?;
+        restarts += 1;
+        load.check().with_context(|| format!("seed {seed}, restart {restarts}"))?;
+        load.wait_for_calls(END).with_context(|| format!("seed {seed}, restart {restarts}"))?;
+    }
+    println!("{restarts} restarts in {:.0?}", began.elapsed());
+    let claims = load.finish(END)?;
+    mounts.iter().try_for_each(|mount| verdict::check(&claims, mount))?;
+    mounts.into_iter().try_for_each(|mount| mount.unmount())
 }
 
 fn survive(cluster: &mut Cluster, seed: u64, time: Duration) -> Result<()> {

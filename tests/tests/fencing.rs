@@ -28,6 +28,12 @@ fn wait_until_given_up(cluster: &Cluster, mount: &Mount) -> Result<()> {
     run::wait_until("the metaserver gives the client up", SOON, || Ok(cluster.session_of(mount)?.is_none()))
 }
 
+/// How many there are.
+fn inodes(mount: &Mount) -> Result<u64> {
+    let stat = nix::sys::statvfs::statvfs(mount.path())?;
+    Ok(stat.files() - stat.files_free())
+}
+
 #[test]
 fn a_metaserver_that_is_stopped_for_less_than_a_term_is_a_pause() -> Result<()> {
     let seed = pattern::seed("pause");
@@ -109,6 +115,48 @@ fn a_stopped_client_that_wakes_after_its_term_cannot_write() -> Result<()> {
     let three = cluster.mount()?;
     ensure!(std::fs::read_to_string(three.join("f"))? == "againb", "a fresh mount sees something else");
     [one, two, three].into_iter().try_for_each(Mount::unmount)?;
+    cluster.assert_fsck_clean()
+}
+
+#[test]
+fn what_was_open_without_a_name_is_gone_with_its_session() -> Result<()> {
+    let cluster = cluster(false)?;
+    let (one, two) = (cluster.mount()?, cluster.mount()?);
+    let (mut a, mut b) = (Locker::start(one.path())?, Locker::start(two.path())?);
+    for file in ["removed", "replaced"] {
+        a.expect(&format!("open {file}"), "ok")?;
+    }
+    for descriptor in [0, 1] {
+        a.expect(&format!("write {descriptor} 0 old"), "ok")?;
+        a.expect(&format!("fsync {descriptor}"), "ok")?;
+    }
+    let stopped = Stopped::new(one.daemon())?;
+    wait_until_given_up(&cluster, &one)?;
+    let before = inodes(&two)?;
+    std::fs::remove_file(two.join("removed"))?;
+    b.expect("open new", "ok")?;
+    b.expect("write 0 0 new", "ok")?;
+    b.expect("fsync 0", "ok")?;
+    run::shell(two.path(), "mv new replaced")?;
+    // Until then the client would have them open again.
+    run::wait_until("both are freed", SOON, || Ok(inodes(&two)? + 1 == before))?;
+    stopped.resume();
+    for descriptor in [0, 1] {
+        let mut seen = Vec::new();
+        run::wait_until("the file is gone", SOON, || {
+            seen.push(a.ask(&format!("read {descriptor} 0 3"))?);
+            Ok(seen.last().is_some_and(|last| last == "ESTALE"))
+        })
+        .with_context(|| format!("reads of descriptor {descriptor}: {seen:?}"))?;
+        // What the kernel has of it when the client wakes up.
+        ensure!(seen.iter().all(|read| ["old", "ESTALE"].contains(&read.as_str())), "reads: {seen:?}");
+    }
+    // By its name there is what is there now.
+    ensure!(!one.join("removed").exists(), "the removed file is there");
+    a.expect("open replaced", "ok")?;
+    a.expect("read 2 0 3", "new")?;
+    drop((a, b));
+    [one, two].into_iter().try_for_each(Mount::unmount)?;
     cluster.assert_fsck_clean()
 }
 

@@ -32,12 +32,23 @@ fn seconds(part: f64) -> Duration {
 
 /// As fast as possible, in all ways, and nothing is to fail.
 fn calm(seed: u64) -> Manner {
-    Manner { worker: 0, seed, calls: 1_500, pace_us: 0, sync: false, keep_open: true, map: true }
+    Manner {
+        worker: 0,
+        seed,
+        calls: 1_500,
+        pace_us: 0,
+        sync: false,
+        keep_open: true,
+        map: true,
+        may_be_given_up: false,
+    }
 }
 
 /// For a cluster with faults.
-fn careful(seed: u64, keep_open: bool) -> Manner {
-    Manner { calls: usize::MAX, pace_us: 4_000, sync: true, keep_open, map: false, ..calm(seed) }
+fn careful(seed: u64, plan: &Plan) -> Manner {
+    let may_be_given_up = plan.faults.iter().any(|fault| matches!(fault, Fault::Stop | Fault::LongCut));
+    let keep_open = plan.keep_open;
+    Manner { calls: usize::MAX, pace_us: 4_000, sync: true, keep_open, map: false, may_be_given_up, ..calm(seed) }
 }
 
 fn complain(violations: &[Violation], load: &mut Load, seed: u64) -> Result<()> {
@@ -130,14 +141,14 @@ fn live_with(seed: u64, time: Duration, cluster: &mut Cluster, sites: &mut [Site
 }
 
 fn under_faults(cluster: &mut Cluster, sites: &mut [Site], dir: &str, seed: u64, plan: &Plan) -> Result<Summary> {
-    let Plan { faults, workers, keep_open } = *plan;
+    let Plan { faults, workers, .. } = *plan;
     // Those that were given up have to find a session again.
     for (n, site) in sites.iter().enumerate() {
         let file = site.mount()?.join(&format!("ready{n}"));
         run::wait_until("the client works", END, || Ok(File::create(&file)?.sync_all().is_ok()))?;
     }
     prepare(sites[0].mount()?.path(), dir)?;
-    let mut load = Load::new(careful(seed, keep_open))?;
+    let mut load = Load::new(careful(seed, plan))?;
     for site in &mut *sites {
         site.start_workers(&mut load, dir, workers)?;
     }

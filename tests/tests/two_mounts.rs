@@ -12,9 +12,13 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use anyhow::{Result, ensure};
 use cairn_tests::cluster::{Cluster, Options};
+use cairn_tests::locker::Locker;
+use cairn_tests::mount::Mount;
 use cairn_tests::run;
 
 #[test]
@@ -266,4 +270,76 @@ fn a_create_that_comes_second_opens_what_is_there() {
     });
     one.unmount().unwrap();
     two.unmount().unwrap();
+}
+
+/// Has a program open `files` in this order.
+fn program(mount: &Mount, files: [&str; 2]) -> Result<Locker> {
+    let mut program = Locker::start(mount.path())?;
+    for file in files {
+        program.expect(&format!("open {file}"), "ok")?;
+    }
+    Ok(program)
+}
+
+/// Each mount has one of two files in its kernel's pages, and both write to both of them all the time. Dropping pages waits for writes, and
+/// writes wait for the other mount to drop its pages: never in a circle, and nobody much longer than the others.
+#[test]
+fn mounts_that_take_turns_at_two_files_all_have_theirs() -> Result<()> {
+    const TIME: Duration = Duration::from_secs(15);
+    let cluster = Cluster::start()?;
+    let mounts = [cluster.mount()?, cluster.mount()?];
+    // Who opens a file first writes to it through the kernel's pages.
+    let mut firsts = Vec::new();
+    for (mount, file) in mounts.iter().zip(["first", "second"]) {
+        let mut first = Locker::start(mount.path())?;
+        first.expect(&format!("open {file}"), "ok")?;
+        firsts.push(first);
+    }
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let work = |n: usize| {
+            let mount = &mounts[n % 2];
+            scope.spawn(move || -> Result<usize> {
+                let mut program = program(mount, ["first", "second"])?;
+                let mut calls = 0;
+                while began.elapsed() < TIME {
+                    let (file, at) = ((calls + n / 2) % 2, 5 * ((calls * 7 + n) % 40));
+                    match (calls / 2 + n) % 3 {
+                        0 => program.expect(&format!("write {file} {at} text{n}"), "ok")?,
+                        // What is read is remembered, and has to be dropped.
+                        _ => {
+                            let read = program.ask(&format!("read {file} {at} 5"))?;
+                            ensure!(!read.starts_with('E'), "{read}");
+                        }
+                    }
+                    calls += 1;
+                }
+                Ok(calls)
+            })
+        };
+        let programs: Vec<_> = (0..8).map(work).collect();
+        let write_pages = |first| {
+            scope.spawn(move || -> Result<usize> {
+                let first: &mut Locker = first;
+                for calls in 0.. {
+                    if began.elapsed() >= TIME {
+                        return Ok(calls);
+                    }
+                    first.expect(&format!("write 0 {} first", calls % 150), "ok")?;
+                }
+                unreachable!("counted to the end")
+            })
+        };
+        let firsts = firsts.iter_mut().map(write_pages).collect::<Vec<_>>();
+        for first in firsts {
+            ensure!(first.join().expect("it does not panic")? > 0, "a program wrote nothing");
+        }
+        let calls = programs.into_iter().map(|program| program.join().expect("it does not panic"));
+        let calls = calls.collect::<Result<Vec<_>>>()?;
+        let (least, most) = (calls.iter().min(), calls.iter().max());
+        ensure!(least.zip(most).is_some_and(|(least, most)| least * 20 > *most), "they made {calls:?} calls");
+        Ok(())
+    })?;
+    drop(firsts);
+    mounts.into_iter().try_for_each(Mount::unmount)
 }

@@ -78,7 +78,7 @@ pub trait Above: Send + Sync {
     /// Others want to see what was written to a file.
     async fn downgrade(&self, inode: InodeId);
     /// The metaserver is another `incarnation`, which knows of no leases and waits to be told which ones this mount has kept.
-    async fn metaserver_restarted(&self, incarnation: u64);
+    async fn metaserver_restarted(self: Arc<Self>, incarnation: u64);
     /// Nothing that is remembered is to be believed; what was written stands.
     async fn distrust(&self);
     /// The session is gone, and with it all that was granted in it. What was not sent is lost.

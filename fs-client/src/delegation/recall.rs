@@ -29,11 +29,10 @@ impl Delegations {
             seen = events.seen;
             self.follow(standing.session);
             // In a session from before its restart the metaserver waits to be told what is still wanted.
-            let has_restarted = was
-                .replace(standing)
-                .is_some_and(|was| was.session == standing.session && was.incarnation != standing.incarnation);
-            if has_restarted && let Some(above) = self.above() {
-                // Not here: it takes as long as programs' reads do, and those may wait for what other mounts are asked for.
+            if standing.has_restarted_since(was.replace(standing))
+                && let Some(above) = self.above()
+            {
+                // Not here: it takes its time where there is much, and what others ask for meanwhile is done.
                 tokio::spawn(async move { above.metaserver_restarted(standing.incarnation).await });
             }
             self.act_upon(events.events);

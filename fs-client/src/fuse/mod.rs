@@ -16,6 +16,7 @@ mod inodes;
 mod interrupts;
 mod notify;
 mod outcome;
+mod page_drops;
 mod sync;
 mod waiting;
 

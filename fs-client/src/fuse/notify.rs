@@ -1,12 +1,13 @@
 //! Telling the kernel what to drop.
 //!
 //! A notification may wait for pages that are locked by a read under way, and so for the answer to that read: it must
-//! not be sent from a thread that has answers to give. Hence a thread of its own.
+//! not be sent from a thread that has answers to give. Hence threads of their own: some for pages ([`super::page_drops`]), and one for what never
+//! waits, forgetting attributes and names.
 //!
-//! Nor can that wait be ended by killing the client, and what that thread has open stays open until then. If the reads of the kernel
-//! were among it, nobody would tell the kernel that they will not be answered, and the mount would hang, client and all. So the thread has
-//! a table of descriptors of its own, and in it nothing but a clone of the device: a client that is killed lets go of all else. It can wake
-//! nobody, as the runtime does that by a descriptor; what it has sent it passes on to another thread.
+//! Nor can that wait be ended by killing the client, and what such a thread has open stays open until then. If the reads of the kernel
+//! were among it, nobody would tell the kernel that they will not be answered, and the mount would hang, client and all. So the threads have
+//! tables of descriptors of their own, and in them nothing but a clone of the device: a client that is killed lets go of all else. They can wake
+//! nobody, as the runtime does that by a descriptor; what they have sent they pass on to another thread.
 //!
 //! An inode that the kernel was told of a moment ago may not be there yet: see [`super::inodes`].
 
@@ -20,37 +21,56 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use cairn_proto::ids::InodeId;
 use fuser::Notifier;
+use futures::future::BoxFuture;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use tokio::sync::oneshot;
 
 use super::convert;
 use super::inodes::KernelInodes;
+use super::page_drops::PageDrops;
 use crate::vfs::KernelCache;
 
+/// The byte from which on pages go along with an inode's attributes; none go from a negative one.
+pub(super) const ALL_PAGES: i64 = 0;
+const NO_PAGES: i64 = -1;
 /// Before the kernel is told again to drop what it has not entered yet: about as long as it takes to wake the program that has asked.
 const ENTERS_IN: Duration = Duration::from_micros(50);
 /// By then it has entered it, or never will: the connection is being taken down.
 const ENTERED_BY: Duration = Duration::from_secs(10);
+/// Of a thread that does nothing but write to the device.
+const STACK: usize = 256 << 10;
 
-/// Sends notifications, in order, until it is dropped.
+/// Sends notifications until it is dropped.
 #[derive(Debug)]
 pub struct KernelNotifier {
-    waiting: Sender<Notification>,
+    pages: PageDrops,
+    others: Sender<Notification>,
     can_forget_names: bool,
 }
 
+/// What never waits; sent in order.
 #[derive(Debug)]
 enum Notification {
-    DropPages(InodeId),
+    ForgetAttrs(InodeId),
     ForgetNames,
     /// Everything before it has been taken.
     Mark(oneshot::Sender<()>),
 }
 
+/// The kernel has taken a notification, or not.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub what: &'static str,
+    pub inode: Option<InodeId>,
+    pub taken: io::Result<()>,
+    /// Whoever waits for that.
+    pub done: Option<oneshot::Sender<()>>,
+}
+
 impl KernelNotifier {
     /// `inodes`: what the kernel is told of.
-    pub fn start(notifier: Notifier, inodes: Arc<KernelInodes>) -> io::Result<Self> {
+    pub fn start(notifier: &Notifier, inodes: &Arc<KernelInodes>) -> io::Result<Self> {
         // By trying: older kernels refuse what they do not know.
         let can_forget_names = notifier.inc_epoch().is_ok();
         if !can_forget_names {
@@ -58,27 +78,29 @@ impl KernelNotifier {
                 "the kernel cannot be told to forget names (Linux 6.16 can): each is looked up by CairnFS each time"
             );
         }
-        let (waiting, next) = channel();
-        let clone = notifier.try_clone_device()?;
-        let (sent, to_tell) = channel();
-        spawn("fuse-notified", move || tell(&to_tell))?;
-        let (begun, has_begun) = channel();
-        spawn("fuse-notify", move || {
-            let _ = begun.send(let_go_of_all_but(clone.raw_fd()));
-            send(&clone, &inodes, &next, &sent);
-        })?;
-        if let Ok(Err(error)) = has_begun.recv() {
-            tracing::warn!(%error, "the mount may hang if its client is killed");
-        }
-        Ok(Self { waiting, can_forget_names })
+        let (told, hears) = channel();
+        thread::Builder::new().name("fuse-notified".to_owned()).spawn(move || tell(&hears))?;
+        let pages = PageDrops::start(notifier.try_clone_device()?, inodes.clone(), told.clone())?;
+        let (others, waiting) = channel();
+        let (clone, inodes) = (notifier.try_clone_device()?, inodes.clone());
+        spawn_without_descriptors("fuse-notify", clone.raw_fd(), move |_| send(&clone, &inodes, &waiting, &told))?;
+        Ok(Self { pages, others, can_forget_names })
+    }
+
+    fn send(&self, notification: Notification) {
+        // An error means that the mount is ending.
+        let _ = self.others.send(notification);
     }
 }
 
 #[async_trait]
 impl KernelCache for KernelNotifier {
-    fn drop_pages(&self, inode: InodeId) {
-        // An error means that the mount is ending.
-        let _ = self.waiting.send(Notification::DropPages(inode));
+    fn drop_pages(&self, inode: InodeId) -> BoxFuture<'static, ()> {
+        self.pages.drop_pages(inode)
+    }
+
+    fn forget_attrs(&self, inode: InodeId) {
+        self.send(Notification::ForgetAttrs(inode));
     }
 
     fn can_forget_names(&self) -> bool {
@@ -86,19 +108,26 @@ impl KernelCache for KernelNotifier {
     }
 
     fn forget_names(&self) {
-        let _ = self.waiting.send(Notification::ForgetNames);
+        self.send(Notification::ForgetNames);
     }
 
-    async fn settled(&self) {
+    async fn forgotten(&self) {
         let (done, taken) = oneshot::channel();
-        if self.waiting.send(Notification::Mark(done)).is_ok() {
-            let _ = taken.await;
-        }
+        self.send(Notification::Mark(done));
+        // Dropped unsent where the mount is ending.
+        let _ = taken.await;
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+/// Runs `work` on a thread with a table of descriptors of its own, in which there is nothing but the standard ones and `kept`. It is told
+/// whether that came about.
+pub(super) fn spawn_without_descriptors(
+    name: &str,
+    kept: RawFd,
+    work: impl FnOnce(io::Result<()>) + Send + 'static,
+) -> io::Result<()> {
+    let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
+    thread.spawn(move || work(let_go_of_all_but(kept))).map(drop)
 }
 
 /// Gives this thread a table of descriptors of its own, and closes in it all but the standard ones and `kept`.
@@ -114,30 +143,32 @@ fn let_go_of_all_but(kept: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The thread without descriptors.
-fn send(
-    notifier: &Notifier,
-    inodes: &KernelInodes,
-    waiting: &Receiver<Notification>,
-    sent: &Sender<(Notification, io::Result<()>)>,
-) {
+/// The thread for what never waits.
+fn send(notifier: &Notifier, inodes: &KernelInodes, waiting: &Receiver<Notification>, told: &Sender<Told>) {
     for notification in waiting {
-        let taken = match &notification {
-            Notification::DropPages(inode) => drop_pages(notifier, inodes, *inode),
-            Notification::ForgetNames => notifier.inc_epoch(),
-            Notification::Mark(_) => Ok(()),
+        let (what, inode, taken, done) = match notification {
+            Notification::ForgetAttrs(inode) => {
+                ("forget attributes", Some(inode), invalidate(notifier, inodes, inode, NO_PAGES), None)
+            }
+            Notification::ForgetNames => ("forget names", None, notifier.inc_epoch(), None),
+            Notification::Mark(done) => ("go on", None, Ok(()), Some(done)),
         };
         // The other thread ends after this one.
-        let _ = sent.send((notification, taken));
+        let _ = told.send(Told { what, inode, taken, done });
     }
 }
 
 /// Answers when the kernel remembers nothing of the inode, or not what it was told before this.
-fn drop_pages(notifier: &Notifier, inodes: &KernelInodes, inode: InodeId) -> io::Result<()> {
+pub(super) fn invalidate(
+    notifier: &Notifier,
+    inodes: &KernelInodes,
+    inode: InodeId,
+    pages_from: i64,
+) -> io::Result<()> {
     let since = Instant::now();
     loop {
         // Length 0: to the end of the file.
-        match notifier.inval_inode(convert::ino(inode), 0, 0) {
+        match notifier.inval_inode(convert::ino(inode), pages_from, 0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             taken => return taken,
         }
@@ -148,13 +179,13 @@ fn drop_pages(notifier: &Notifier, inodes: &KernelInodes, inode: InodeId) -> io:
     }
 }
 
-/// The one with.
-fn tell(sent: &Receiver<(Notification, io::Result<()>)>) {
-    for (notification, taken) in sent {
+/// The thread that can wake others.
+fn tell(hears: &Receiver<Told>) {
+    for Told { what, inode, taken, done } in hears {
         if let Err(error) = taken {
-            tracing::debug!(?notification, %error, "the kernel did not take a notification");
+            tracing::debug!(what, ?inode, %error, "the kernel did not take a notification");
         }
-        if let Notification::Mark(done) = notification {
+        if let Some(done) = done {
             // Whoever waited may have gone.
             let _ = done.send(());
         }

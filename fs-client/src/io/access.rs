@@ -67,13 +67,23 @@ impl Access {
 
     /// `None`: there is no lease.
     pub fn begin_read(&self) -> Option<Reading<'_>> {
-        let mut inner = self.inner.lock();
-        if inner.lease < Lease::Shared { None } else { Some(self.let_in(&mut inner)) }
+        self.read_in(&mut self.inner.lock())
     }
 
     /// Without a lease: what was answered a moment ago is right until somebody else's turn comes, which waits for this.
     pub fn begin_last_read(&self) -> Reading<'_> {
         self.let_in(&mut self.inner.lock())
+    }
+
+    fn read_in(&self, inner: &mut Inner) -> Option<Reading<'_>> {
+        (inner.lease >= Lease::Shared).then(|| self.let_in(inner))
+    }
+
+    fn write_in(&self, inner: &mut Inner) -> Option<Writing<'_>> {
+        (inner.lease >= Lease::Exclusive).then(|| {
+            inner.writes += 1;
+            Writing(self)
+        })
     }
 
     fn let_in(&self, inner: &mut Inner) -> Reading<'_> {
@@ -83,21 +93,26 @@ impl Access {
 
     /// `None`: there is no exclusive lease.
     pub fn begin_write(&self) -> Option<Writing<'_>> {
-        let mut inner = self.inner.lock();
-        if inner.lease < Lease::Exclusive {
-            return None;
-        }
-        inner.writes += 1;
-        Some(Writing(self))
+        self.write_in(&mut self.inner.lock())
     }
 
     /// There is a lease, unless it is not there `still`: that is asked where it cannot end meanwhile.
     pub fn grant(&self, lease: Lease, still: impl FnOnce() -> bool) {
+        self.inner.lock().grant(lease, still);
+    }
+
+    /// As [`Self::grant`], and a read that begins with it: a lease that others wait for may be gone a moment later.
+    pub fn grant_to_read(&self, lease: Lease, still: impl FnOnce() -> bool) -> Option<Reading<'_>> {
         let mut inner = self.inner.lock();
-        if still() {
-            inner.lease = inner.lease.max(lease);
-            inner.granted = inner.granted.max(lease);
-        }
+        inner.grant(lease, still);
+        self.read_in(&mut inner)
+    }
+
+    /// The same for a write.
+    pub fn grant_to_write(&self, still: impl FnOnce() -> bool) -> Option<Writing<'_>> {
+        let mut inner = self.inner.lock();
+        inner.grant(Lease::Exclusive, still);
+        self.write_in(&mut inner)
     }
 
     /// No more writes. Returns when those that were let in are done.
@@ -149,6 +164,15 @@ impl Access {
         };
         if !is_idle {
             done.await;
+        }
+    }
+}
+
+impl Inner {
+    fn grant(&mut self, lease: Lease, still: impl FnOnce() -> bool) {
+        if still() {
+            self.lease = self.lease.max(lease);
+            self.granted = self.granted.max(lease);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::client::MetaClient;
 use super::error::MetaError;
 use super::ops::Ticket;
 use super::retry::Attempt;
+use super::session::Established;
 
 /// A mutation that this mount has done already.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ impl MetaClient {
         let mut patience = self.patience("events");
         loop {
             let over = patience.established().await?;
-            let standing = Standing { session: over.session.id, incarnation: over.incarnation };
+            let standing = Standing::of(&over);
             if was != Some(standing) {
                 return Ok((standing, Events { seen: 0, events: Vec::new() }));
             }
@@ -156,6 +157,20 @@ pub struct Standing {
     pub session: SessionId,
     /// Another one after a restart of the metaserver, which knows of no leases then.
     pub incarnation: u64,
+    /// The one that opened the session.
+    opened_by: u64,
+}
+
+impl Standing {
+    fn of(over: &Established) -> Self {
+        Self { session: over.session.id, incarnation: over.incarnation, opened_by: over.session.opened_by }
+    }
+
+    /// Whether the metaserver has restarted in this session, and `before` was before that.
+    pub fn has_restarted_since(self, before: Option<Self>) -> bool {
+        let known = before.filter(|before| before.session == self.session);
+        self.incarnation != known.map_or(self.opened_by, |before| before.incarnation)
+    }
 }
 
 impl AheadOp {

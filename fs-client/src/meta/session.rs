@@ -15,6 +15,8 @@ pub(super) struct Session {
     pub cluster: ClusterId,
     /// Silence after which the metaserver gives it up.
     pub term: Duration,
+    /// The incarnation of the metaserver that opened it.
+    pub opened_by: u64,
     pub ops: Arc<OpWindow>,
 }
 
@@ -24,6 +26,7 @@ impl From<SessionGrant> for Session {
             id: grant.session,
             cluster: grant.cluster,
             term: Duration::from_millis(grant.term_ms),
+            opened_by: grant.incarnation,
             ops: Arc::new(OpWindow::new(grant.session)),
         }
     }

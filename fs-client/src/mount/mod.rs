@@ -76,7 +76,7 @@ impl Mount {
                 return Err(error);
             }
         };
-        match KernelNotifier::start(attached.notifier, inodes) {
+        match KernelNotifier::start(&attached.notifier, &inodes) {
             Ok(notifier) => client.vfs().attach_kernel(Box::new(notifier)),
             Err(error) => tracing::error!(%error, "the kernel will not be told of changes by others"),
         }

@@ -103,7 +103,7 @@ impl Vfs {
         let offset = file.io.append(data, mtime, how.kill_suid_sgid).await?;
         if offset != expected {
             // The kernel took another place for the end, and has put the bytes there in its pages.
-            self.drop_pages(file.inode);
+            drop(self.drop_pages(file.inode));
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What is done here under a delegation, brought together with everything else that is remembered.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use cairn_proto::attr::Attr;
 use cairn_proto::ids::InodeId;
@@ -74,9 +76,9 @@ impl Above for Vfs {
         Self::downgrade(self, inode).await;
     }
 
-    async fn metaserver_restarted(&self, incarnation: u64) {
+    async fn metaserver_restarted(self: Arc<Self>, incarnation: u64) {
         if let Err(error) = self.reclaim_leases(incarnation).await {
-            // It has restarted again, or the session is gone: either is noticed.
+            // The mount is being taken down.
             tracing::debug!(%error, "leases were not claimed again");
         }
     }

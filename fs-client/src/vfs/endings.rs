@@ -32,7 +32,13 @@ impl Endings {
         Ending { endings: self, inode }
     }
 
-    pub fn contain(&self, inode: InodeId) -> bool {
+    /// Does something before the end, if the lease on `inode` is ending: whoever ends it sees that afterwards.
+    pub fn during<T>(&self, inode: InodeId, something: impl FnOnce() -> T) -> Option<T> {
+        let inodes = self.inodes.lock();
+        inodes.contains_key(&inode).then(something)
+    }
+
+    fn contain(&self, inode: InodeId) -> bool {
         self.inodes.lock().contains_key(&inode)
     }
 
@@ -73,9 +79,10 @@ mod tests {
         assert!(!endings.contain(inode));
         let (first, ()) = tokio::join!(async { endings.begin(inode) }, endings.of(inode));
         let second = endings.begin(inode);
+        assert_eq!(endings.during(inode, || 7), Some(7));
         drop(first);
         assert!(endings.contain(inode) && !endings.contain(InodeId(6)));
         drop(second);
-        assert!(!endings.contain(inode));
+        assert!(!endings.contain(inode) && endings.during(inode, || ()).is_none());
     }
 }

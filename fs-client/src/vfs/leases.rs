@@ -1,11 +1,12 @@
 //! Getting leases on the contents of files, and giving leases back.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_proto::ids::InodeId;
 use cairn_proto::meta::{Granted, Lease, MAX_LEASES_PER_CALL};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::Vfs;
 use super::error::VfsError;
@@ -15,6 +16,8 @@ use crate::meta::MetaError;
 
 /// Before asking again for a lease on what is being changed at this moment.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Between two attempts to tell the metaserver what others wait for.
+const INSIST_EVERY: Duration = Duration::from_millis(500);
 /// Leases that are given back at a time.
 const AT_A_TIME: usize = 64;
 /// Between two looks at what is not needed any more, and at whether leases are to be relied on.
@@ -29,6 +32,16 @@ pub(super) enum Turn<'a> {
     AtOnce(#[expect(dead_code, reason = "for how long it lives")] Reading<'a>),
     /// Of pages that were stored to through a mapping.
     Pages,
+}
+
+/// What came of asking for a lease.
+#[derive(Debug)]
+enum Asking<T> {
+    HasTurn(T),
+    /// There is a lease, or was one a moment ago.
+    LookAgain,
+    /// Others are changing the file.
+    NotNow,
 }
 
 impl Vfs {
@@ -48,11 +61,10 @@ impl Vfs {
             if let Some(reading) = self.try_reading(io) {
                 return Ok(reading);
             }
-            if !self.lease_to_read(io).await? {
-                if self.endings.contain(io.inode()) {
-                    return Ok(io.access().begin_last_read());
-                }
-                tokio::time::sleep(PAUSE).await;
+            match self.lease_to_read(io).await? {
+                Asking::HasTurn(reading) => return Ok(reading),
+                Asking::LookAgain => {}
+                Asking::NotNow => tokio::time::sleep(PAUSE).await,
             }
         }
     }
@@ -64,11 +76,16 @@ impl Vfs {
 
     /// As [`Self::writing`], for a write that may hold pages of the kernel's locked.
     pub(super) async fn writing_pages<'a>(&self, io: &'a FileIo) -> Result<Turn<'a>, VfsError> {
-        tokio::select! {
-            biased;
-            writing = self.writing(io) => Ok(Turn::Lease(writing?)),
+        loop {
+            tokio::select! {
+                biased;
+                writing = self.writing(io) => return Ok(Turn::Lease(writing?)),
+                () = self.endings.of(io.inode()) => {}
+            }
             // The kernel keeps what is written, so its pages have to be dropped after that, as after a read.
-            () = self.endings.of(io.inode()) => Ok(Turn::AtOnce(io.access().begin_last_read())),
+            if let Some(turn) = self.endings.during(io.inode(), || io.access().begin_last_read()) {
+                return Ok(Turn::AtOnce(turn));
+            }
         }
     }
 
@@ -80,21 +97,22 @@ impl Vfs {
             {
                 return Ok(writing);
             }
-            self.lease_to_write(io).await?;
+            if let Asking::HasTurn(writing) = self.lease_to_write(io).await? {
+                return Ok(writing);
+            }
         }
     }
 
-    /// Answers whether there is a lease, or was one a moment ago.
-    async fn lease_to_read(&self, io: &FileIo) -> Result<bool, VfsError> {
+    async fn lease_to_read<'a>(&self, io: &'a FileIo) -> Result<Asking<Reading<'a>>, VfsError> {
         let inode = io.inode();
         if self.is_granted_here(io) {
-            return Ok(true);
+            return Ok(Asking::LookAgain);
         }
         if let Some(attr) = self.known.attr(inode) {
             io.seen(&attr);
             io.access().grant(Lease::Shared, || self.known.is_leased(inode));
             if io.access().lease() >= Lease::Shared {
-                return Ok(true);
+                return Ok(Asking::LookAgain);
             }
         }
         self.delegations.settle(&[inode]).await?;
@@ -102,24 +120,32 @@ impl Vfs {
         let Granted { value: attr, leased } = self.meta.get_attr(inode).await?;
         io.seen(&attr);
         self.saw(attr, leased, asked);
-        if leased {
-            io.access().grant(Lease::Shared, || self.known.is_current(inode, asked));
+        let is_current = || self.known.is_current(inode, asked);
+        let is_right = || leased && self.known.is_alive() && is_current();
+        if let Some(reading) = io.access().grant_to_read(Lease::Shared, is_right) {
+            return Ok(Asking::HasTurn(reading));
         }
-        Ok(leased)
+        // Asked while the lease ends: it does not end before this.
+        let last = is_current().then(|| self.endings.during(inode, || io.access().begin_last_read())).flatten();
+        Ok(match last {
+            Some(reading) => Asking::HasTurn(reading),
+            None if leased => Asking::LookAgain,
+            None => Asking::NotNow,
+        })
     }
 
-    async fn lease_to_write(&self, io: &FileIo) -> Result<(), VfsError> {
+    async fn lease_to_write<'a>(&self, io: &'a FileIo) -> Result<Asking<Writing<'a>>, VfsError> {
         let inode = io.inode();
         if self.is_granted_here(io) {
-            return Ok(());
+            return Ok(Asking::LookAgain);
         }
         self.delegations.settle(&[inode]).await?;
         let asked = self.known.asked();
         let attr = self.meta.acquire(inode).await?;
         io.seen(&attr);
         self.saw(attr, true, asked);
-        io.access().grant(Lease::Exclusive, || self.known.is_current(inode, asked));
-        Ok(())
+        let is_right = || self.known.is_alive() && self.known.is_current(inode, asked);
+        Ok(io.access().grant_to_write(is_right).map_or(Asking::LookAgain, Asking::HasTurn))
     }
 
     /// Nobody else gets at a file in a directory that is this mount's.
@@ -141,7 +167,7 @@ impl Vfs {
         }
         let drops = inodes.into_iter().map(|inode| self.drop_lease(inode));
         futures::stream::iter(drops).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
-        self.kernel_settled().await;
+        self.names_forgotten().await;
     }
 
     async fn drop_lease(&self, inode: InodeId) {
@@ -157,9 +183,8 @@ impl Vfs {
         // Answers that are on their way count no more from here on.
         self.known.drop_lease(inode);
         self.known.contents.forget(inode);
-        self.drop_pages(inode);
-        // It may have been opened, and read, since.
-        self.kernel_settled().await;
+        // It may be opened, and read, meanwhile.
+        self.drop_pages(inode).await;
         if let Some(io) = self.io.find(inode) {
             self.drop_contents(&io).await;
         }
@@ -171,8 +196,7 @@ impl Vfs {
     async fn drop_contents(&self, io: &FileIo) {
         loop {
             let reads = io.access().reads();
-            self.drop_pages(io.inode());
-            self.kernel_settled().await;
+            self.drop_pages(io.inode()).await;
             if io.access().end(reads) {
                 break;
             }
@@ -198,17 +222,39 @@ impl Vfs {
         }
     }
 
-    /// After a restart of the metaserver, which knows of no leases: keeps those on open files, and drops all others.
-    ///
-    /// What is kept is said before anything is dropped. Dropping pages waits for reads and writes of them, and those may wait for other mounts
-    /// to say this. So what they may be waiting for with pages in hand, open files, is not dropped either.
-    pub(super) async fn reclaim_leases(&self, incarnation: u64) -> Result<(), MetaError> {
+    /// After a restart of the metaserver, which knows of no leases: keeps those on open files, and drops all others. Other mounts wait for
+    /// this before they read or change anything, so it waits for nothing that may wait for them: no read or write of this mount, and none of
+    /// the kernel's pages.
+    pub(super) async fn reclaim_leases(self: Arc<Self>, incarnation: u64) -> Result<(), MetaError> {
         // First: from here on answers of the earlier one grant nothing.
         let mut known = self.doubt_all();
+        let all: Vec<InodeId> = known.iter().copied().collect();
+        // Before it is seen what is open: what is opened after that shows nothing old.
+        self.old_pages.add(all.iter().copied());
         let kept: Vec<(InodeId, Lease)> = self.io.files().iter().filter_map(|io| kept(io, &mut known)).collect();
-        self.meta.reclaim_leases(incarnation, &kept).await?;
-        self.drop_each(known).await;
-        self.meta.dropped_the_rest(incarnation).await
+        self.old_pages.remove(all.into_iter().filter(|inode| !known.contains(inode)));
+        insist(|| self.meta.reclaim_leases(incarnation, &kept)).await?;
+        tracing::info!(
+            kept = kept.len(),
+            dropped = known.len(),
+            "the metaserver has restarted: leases on open files are kept, all others dropped"
+        );
+        for &inode in &known {
+            self.known.contents.forget(inode);
+            if let Some(kernel) = self.kernel.get() {
+                kernel.forget_attrs(inode);
+            }
+        }
+        self.names_forgotten().await;
+        let me = self.clone();
+        tokio::spawn(async move { me.drop_old_pages(known).await });
+        insist(|| self.meta.dropped_the_rest(incarnation)).await
+    }
+
+    async fn drop_old_pages(&self, inodes: HashSet<InodeId>) {
+        let drops = inodes.into_iter().map(|inode| self.drop_pages(inode).map(move |()| inode));
+        let drops = futures::stream::iter(drops).buffer_unordered(AT_A_TIME);
+        drops.for_each(async |inode| self.old_pages.remove([inode])).await;
     }
 
     /// All leases end.
@@ -232,7 +278,7 @@ impl Vfs {
     async fn drop_each(&self, inodes: HashSet<InodeId>) {
         let drops = inodes.into_iter().map(|inode| self.drop_lease(inode));
         futures::stream::iter(drops).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
-        self.kernel_settled().await;
+        self.names_forgotten().await;
     }
 
     /// The session is gone. What was written in it and not sent is lost: others may have written since. Then this mount works on.
@@ -303,13 +349,29 @@ impl Vfs {
         }
         for inode in known {
             self.known.contents.forget(inode);
-            self.drop_pages(inode);
+            drop(self.drop_pages(inode));
         }
     }
 
-    pub(super) async fn kernel_settled(&self) {
+    async fn names_forgotten(&self) {
         if let Some(kernel) = self.kernel.get() {
-            kernel.settled().await;
+            kernel.forgotten().await;
+        }
+    }
+}
+
+/// Calls until it is answered: others wait for that for as long as this session lives.
+async fn insist<F>(call: impl Fn() -> F) -> Result<(), MetaError>
+where
+    F: Future<Output = Result<(), MetaError>>,
+{
+    loop {
+        match call().await {
+            Err(error) if error != MetaError::Stopping => {
+                tracing::warn!(%error, "the metaserver has not been told of the leases that were kept; trying again");
+                tokio::time::sleep(INSIST_EVERY).await;
+            }
+            told => return told,
         }
     }
 }
@@ -320,7 +382,9 @@ fn kept(io: &FileIo, known: &mut HashSet<InodeId>) -> Option<(InodeId, Lease)> {
     let known = if known.remove(&inode) { Lease::Shared } else { Lease::None };
     // What was written under a lease that could not be relied on any more is not sent yet, and nobody else was given the file.
     let unsent = if io.is_dirty() { Lease::Exclusive } else { Lease::None };
-    let lease = io.access().granted().max(known).max(unsent);
+    // The kernel has pages of it that are being dropped.
+    let read = if io.access().is_over() { Lease::None } else { Lease::Shared };
+    let lease = io.access().granted().max(known).max(unsent).max(read);
     (lease > Lease::None).then_some((inode, lease))
 }
 

@@ -7,6 +7,8 @@ use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::ids::InodeId;
 use cairn_proto::meta::Granted;
 use cairn_proto::name::Name;
+use futures::FutureExt;
+use futures::future::{self, BoxFuture};
 
 use super::Vfs;
 use super::error::VfsError;
@@ -111,10 +113,9 @@ impl Vfs {
         if self.known.is_leased(inode) { self.known.validity() } else { Duration::ZERO }
     }
 
-    pub(super) fn drop_pages(&self, inode: InodeId) {
-        if let Some(kernel) = self.kernel.get() {
-            kernel.drop_pages(inode);
-        }
+    /// See [`super::KernelCache::drop_pages`].
+    pub(super) fn drop_pages(&self, inode: InodeId) -> BoxFuture<'static, ()> {
+        self.kernel.get().map_or_else(|| future::ready(()).boxed(), |kernel| kernel.drop_pages(inode))
     }
 
     /// Attributes with what this mount knows and the metaserver does not, yet: writes under way, access times not sent.

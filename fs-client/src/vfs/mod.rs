@@ -34,6 +34,7 @@ mod leases;
 mod locks;
 mod lookup;
 mod offline;
+mod old_pages;
 mod open;
 mod remove;
 mod rename;
@@ -69,6 +70,7 @@ use self::files::OpenFiles;
 use self::kernel_names::KernelNames;
 use self::locks::LockedBy;
 use self::offline::LastKnown;
+use self::old_pages::OldPages;
 
 /// How a file system behaves.
 #[derive(Clone, Debug)]
@@ -117,6 +119,7 @@ pub struct Vfs {
     locked_by: LockedBy,
     kernel_names: KernelNames,
     endings: Endings,
+    old_pages: OldPages,
     last_known: LastKnown,
     kernel: OnceLock<Box<dyn KernelCache>>,
 }
@@ -142,6 +145,7 @@ impl Vfs {
             locked_by: LockedBy::default(),
             kernel_names: KernelNames::default(),
             endings: Endings::default(),
+            old_pages: OldPages::default(),
             last_known: LastKnown::default(),
             kernel: OnceLock::new(),
         }

@@ -88,9 +88,10 @@ impl Vfs {
             }
             .into());
         }
-        let keep_pages = self.saw_at_open(&opened, asked);
         let access = Access::of_flags(flags);
         let io = self.io.file(&opened);
+        // In this order: whoever lists pages that are old lists the files that are open after that.
+        let keep_pages = self.saw_at_open(&opened, asked) && !self.old_pages.contain(inode);
         io.access().grant(opened.lease, || self.known.is_current(inode, asked));
         let handle = self.files.next_handle();
         // Where the file ends is not the kernel's to guess when others append to it, too.

@@ -29,7 +29,7 @@ impl Vfs {
             && let Some(kernel) = self.kernel.get()
         {
             kernel.forget_names();
-            kernel.settled().await;
+            kernel.forgotten().await;
         }
         Ok(())
     }

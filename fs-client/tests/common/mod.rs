@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 
 /// A metaserver and chunkservers. Ends with the test's runtime.
 pub struct Cluster {
-    _dir: TempDir,
-    _metaserver: Metaserver,
+    dir: TempDir,
+    metaserver: Option<Metaserver>,
     endpoint: Endpoint,
     _chunkservers: Vec<JoinHandle<()>>,
 }
@@ -22,14 +22,7 @@ impl Cluster {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let dir = tempfile::tempdir().unwrap();
-        let metaserver = Metaserver::start(MetaserverConfig {
-            data_dir: dir.path().join("meta"),
-            listen: "127.0.0.1:0".to_owned(),
-            health_listen: String::new(),
-            ..MetaserverConfig::default()
-        })
-        .await
-        .unwrap();
+        let metaserver = metaserver(&dir, "127.0.0.1:0").await;
         let endpoint = metaserver.endpoint().clone();
         let mut chunkservers = Vec::new();
         for number in 1..=2 {
@@ -46,10 +39,28 @@ impl Cluster {
             let server = Chunkserver::start(config).await.unwrap();
             chunkservers.push(tokio::spawn(async move { server.serve(Shutdown::new()).await.unwrap() }));
         }
-        Self { _dir: dir, _metaserver: metaserver, endpoint, _chunkservers: chunkservers }
+        Self { dir, metaserver: Some(metaserver), endpoint, _chunkservers: chunkservers }
+    }
+
+    /// Stops the metaserver and starts another one in its place.
+    #[allow(dead_code, reason = "not every test does")]
+    pub async fn restart_metaserver(&mut self) {
+        self.metaserver.take().unwrap().shutdown().await.unwrap();
+        self.metaserver = Some(metaserver(&self.dir, &self.endpoint.to_string()).await);
     }
 
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
+}
+
+async fn metaserver(dir: &TempDir, listen: &str) -> Metaserver {
+    Metaserver::start(MetaserverConfig {
+        data_dir: dir.path().join("meta"),
+        listen: listen.to_owned(),
+        health_listen: String::new(),
+        ..MetaserverConfig::default()
+    })
+    .await
+    .unwrap()
 }

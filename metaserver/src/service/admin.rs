@@ -41,7 +41,7 @@ impl AdminService for AdminFace {
         let shared = &*self.0;
         shared.clients.flush_all().await;
         // What a client does not send in time is not seen.
-        let _ = shared.clients.sent_for_others(inode, &mut Patience::default()).await;
+        let _ = shared.clients.sent_for_others(None, inode, &mut Patience::default()).await;
         let (found, path, xattrs) = shared.state.read(|read| {
             let found = query::get_inode(read, inode)?;
             Ok::<_, NamespaceError>((found, query::path_of(read, inode)?, query::list_xattr(read, inode)?))

@@ -95,12 +95,12 @@ impl MetaService for MetaFace {
 
     async fn lookup(self, _: Context, session: SessionId, parent: InodeId, name: Name) -> Result<Found, FsError> {
         let shared = &*self.0;
-        shared.clients.recalling(|| ready(shared.look_up(session, parent, &name))).await
+        shared.clients.looking(session, || ready(shared.look_up(session, parent, &name))).await
     }
 
     async fn get_attr(self, _: Context, session: SessionId, inode: InodeId) -> Result<Granted<Attr>, FsError> {
         let clients = &self.0.clients;
-        let Granted { value, leased } = clients.recalling(|| ready(clients.show(session, inode))).await?;
+        let Granted { value, leased } = clients.looking(session, || ready(clients.show(session, inode))).await?;
         Ok(Granted { value: value.attr(), leased })
     }
 
@@ -152,7 +152,7 @@ impl MetaService for MetaFace {
 
     async fn read_dir(self, _: Context, session: SessionId, request: ReadDir) -> Result<DirPage, FsError> {
         let shared = &*self.0;
-        shared.clients.recalling(|| ready(shared.list(session, request))).await
+        shared.clients.looking(session, || ready(shared.list(session, request))).await
     }
 
     async fn get_xattr(self, _: Context, session: SessionId, inode: InodeId, name: Name) -> Result<Vec<u8>, FsError> {
@@ -166,7 +166,7 @@ impl MetaService for MetaFace {
     async fn open(self, _: Context, session: SessionId, inode: InodeId, mode: OpenMode) -> Result<Opened, FsError> {
         let shared = &*self.0;
         shared.clients.heard(session)?;
-        shared.clients.recalling(|| open_once(shared, session, inode, mode)).await
+        shared.clients.looking(session, || open_once(shared, session, inode, mode)).await
     }
 
     async fn release(self, _: Context, session: SessionId, inodes: Vec<InodeId>) -> Result<(), FsError> {
@@ -187,7 +187,7 @@ impl MetaService for MetaFace {
         count: u32,
     ) -> Result<Vec<ChunkLocation>, FsError> {
         let shared = &*self.0;
-        shared.clients.recalling(|| ready(locate_settled(shared, session, inode, first, count))).await
+        shared.clients.looking(session, || ready(locate_settled(shared, session, inode, first, count))).await
     }
 
     async fn locate_first(

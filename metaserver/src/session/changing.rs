@@ -41,11 +41,37 @@ impl Clients {
         self.cleared(in_the_way, named, patience, || announcement.in_the_way()).await
     }
 
-    /// Waits until whoever wrote to a file has sent that.
-    pub async fn sent_for_others(&self, inode: InodeId, patience: &mut Patience) -> Result<(), FsError> {
-        // Asked for nobody in particular: it is not called for the one who has the lease.
-        let look = || self.leases.to_see(SessionId(0), inode);
+    /// Waits until whoever wrote to a file has sent that; all but `session`, where it is asked for one.
+    pub async fn sent_for_others(
+        &self,
+        session: Option<SessionId>,
+        inode: InodeId,
+        patience: &mut Patience,
+    ) -> Result<(), FsError> {
+        let look = || self.leases.to_see(session, inode);
         self.cleared(look(), inode, patience, look).await
+    }
+
+    /// Asks for `session`, and where somebody else's unsent writes or delegation are in the way, has them out of it and asks again. Nobody who
+    /// comes later has the file for itself before that.
+    pub async fn looking<T, F>(&self, session: SessionId, mut ask: impl FnMut() -> F) -> Result<T, FsError>
+    where
+        F: Future<Output = Result<T, FsError>>,
+    {
+        let mut patience = Patience::default();
+        let mut turn: Option<(InodeId, Announcement)> = None;
+        loop {
+            match ask().await {
+                Err(FsError::Leased(inode)) => {
+                    if turn.as_ref().is_none_or(|(of, _)| *of != inode) {
+                        turn = Some((inode, self.leases.announce(session, Touched::only(inode), Announced::Look)));
+                    }
+                    self.sent_for_others(Some(session), inode, &mut patience).await?;
+                }
+                Err(FsError::Delegated(directory)) => self.recall(directory, &mut patience).await?,
+                answer => return answer,
+            }
+        }
     }
 
     /// Asks those in the way, again and again, until nobody is.

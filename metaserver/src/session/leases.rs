@@ -61,7 +61,7 @@ struct Inner {
     next_ticket: u64,
 }
 
-/// Who has leases on an inode, and who is changing it.
+/// Who has leases on an inode, and who is changing it, or waits for a look at it.
 #[derive(Debug, Default)]
 struct State {
     holders: Vec<Holder>,
@@ -97,6 +97,9 @@ pub enum Announced {
     Change,
     /// A session is to get an exclusive lease.
     Acquisition,
+    /// A session is to see what others have written: who comes later for an exclusive lease waits for that, or those who write all the
+    /// time would never let it have its turn.
+    Look,
 }
 
 /// What came of asking for a shared lease.
@@ -172,14 +175,13 @@ impl Leases {
         }
         let is_moving = |inner: &Inner, home: InodeId| {
             let changes = inner.inodes.get(&home).map(|state| state.changes.as_slice()).unwrap_or_default();
-            changes.iter().any(|change| change.session != session)
+            changes.iter().any(|change| change.session != session && change.kind != Announced::Look)
         };
         let state = inner.inodes.get(&inode);
         if state.is_some_and(|state| state.others(session).any(|holder| holder.is_exclusive)) {
             return Share::Unwritten;
         }
-        let is_changing = state.is_some_and(|state| state.changes.iter().any(|change| change.session != session));
-        if is_changing || home.is_some_and(|home| is_moving(&inner, home)) {
+        if state.is_some_and(|state| state.is_changing(session)) || home.is_some_and(|home| is_moving(&inner, home)) {
             return Share::Refused;
         }
         inner.grant(session, inode, false)
@@ -230,11 +232,12 @@ impl Leases {
     }
 
     /// The holder of unsent writes to a file is to send them, for others to see.
-    pub fn to_see(&self, session: SessionId, inode: InodeId) -> InTheWay {
+    pub fn to_see(&self, session: Option<SessionId>, inode: InodeId) -> InTheWay {
         let mut inner = self.inner.lock();
-        let mut found = InTheWay { ask: Vec::new(), clear: !any_but(&inner.unnamed, session) };
+        let others = |one: SessionId| Some(one) != session;
+        let mut found = InTheWay { ask: Vec::new(), clear: !inner.unnamed.iter().copied().any(others) };
         if let Some(state) = inner.inodes.get_mut(&inode) {
-            for holder in state.holders.iter_mut().filter(|holder| holder.session != session && holder.is_exclusive) {
+            for holder in state.holders.iter_mut().filter(|holder| others(holder.session) && holder.is_exclusive) {
                 found.clear = false;
                 if holder.asked == Asked::Nothing {
                     holder.asked = Asked::ToShare;
@@ -487,6 +490,17 @@ impl Inner {
 }
 
 impl State {
+    /// Whether others are changing it, or are to have it for themselves and came earlier than `session` did to look.
+    fn is_changing(&self, session: SessionId) -> bool {
+        let looks = self.changes.iter().filter(|change| change.session == session && change.kind == Announced::Look);
+        let looks_since = looks.map(|look| look.ticket).min();
+        self.changes.iter().filter(|change| change.session != session).any(|change| match change.kind {
+            Announced::Change => true,
+            Announced::Acquisition => looks_since.is_none_or(|since| change.ticket < since),
+            Announced::Look => false,
+        })
+    }
+
     fn others(&self, session: SessionId) -> impl Iterator<Item = &Holder> {
         self.holders.iter().filter(move |holder| holder.session != session)
     }

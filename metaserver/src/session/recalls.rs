@@ -112,18 +112,10 @@ impl Clients {
     {
         loop {
             match ask().await {
-                Err(error @ (FsError::Delegated(_) | FsError::Leased(_))) => self.clear(error, &mut patience).await?,
+                Err(FsError::Delegated(directory)) => self.recall(directory, &mut patience).await?,
+                Err(FsError::Leased(inode)) => self.sent_for_others(None, inode, &mut patience).await?,
                 answer => return answer,
             }
-        }
-    }
-
-    /// Waits until what `refusal` names is not in the way any more; the refusal itself when that takes too long.
-    pub async fn clear(&self, refusal: FsError, patience: &mut Patience) -> Result<(), FsError> {
-        match refusal {
-            FsError::Delegated(directory) => self.recall(directory, patience).await,
-            FsError::Leased(inode) => self.sent_for_others(inode, patience).await,
-            other => Err(other),
         }
     }
 

@@ -61,6 +61,20 @@ impl Load {
         Ok(())
     }
 
+    /// Each of them begins a call that it had not begun before, and comes to its end.
+    pub fn wait_for_calls(&self, limit: Duration) -> Result<()> {
+        let end = Instant::now() + limit;
+        let before = self.0.iter().map(Running::calls).collect::<Result<Vec<_>>>()?;
+        for (n, (worker, before)) in self.0.iter().zip(before).enumerate() {
+            // One may be under way.
+            while worker.calls()? < before + 2 {
+                ensure!(Instant::now() < end, "worker {n} hangs in a call");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        Ok(())
+    }
+
     /// Has all of them stop after the call that they are in.
     pub fn finish(mut self, limit: Duration) -> Result<Vec<Claim>> {
         self.0.iter_mut().for_each(|worker| worker.stdin = None);
@@ -79,6 +93,23 @@ impl Load {
         };
         self.0.iter().map(claim).collect()
     }
+}
+
+impl Running {
+    /// Calls that have come to their end.
+    fn calls(&self) -> Result<u64> {
+        match std::fs::metadata(calls_of(&self.places)) {
+            Ok(calls) => Ok(calls.len()),
+            // It has not begun yet.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The file that a worker makes longer by a byte with each call.
+pub(super) fn calls_of(places: &Places) -> std::path::PathBuf {
+    places.mirror.with_extension("calls")
 }
 
 fn ledger_of(places: &Places) -> std::path::PathBuf {

@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::ledger::{Entry, Ledger};
+use super::load;
 use crate::pattern;
 
 /// Files at most.
@@ -59,10 +60,12 @@ impl Worker {
 
     /// Works until `stop` says so. An error is one that the semantics do not allow, or bytes that are not what they should be.
     pub fn run(mut self, stop: impl Fn() -> bool) -> Result<Ledger> {
+        let done = File::create(load::calls_of(&self.places))?;
         let mut calls = 0u64;
         while !stop() {
             self.step().with_context(|| format!("call {calls} in {}", self.places.dir.display()))?;
             calls += 1;
+            done.set_len(calls)?;
             std::thread::sleep(PACE.mul_f64(self.rng.random_range(0.0..2.0)));
         }
         Ok(self.ledger)

@@ -50,6 +50,8 @@ pub struct Manner {
     pub keep_open: bool,
     /// Part of the reads go through mappings.
     pub map: bool,
+    /// The mount may be given up by the metaserver; what was open without a name is gone then.
+    pub may_be_given_up: bool,
 }
 
 /// Makes what workers need in `dir`, which is empty.
@@ -250,7 +252,14 @@ impl Worker {
         }
         let opened = self.file(file, false)?;
         for _ in 0..TEARS {
-            match read_value(&opened)? {
+            let read = match read_value(&opened) {
+                // It was opened, so that is not what a name leads to.
+                Err(error) if self.manner.may_be_given_up && error.raw_os_error() == Some(libc::ESTALE) => {
+                    return Ok(Outcome::Refused(error.to_string()));
+                }
+                read => read?,
+            };
+            match read {
                 Some(value) => return Ok(Outcome::Saw(value)),
                 // A replaced file was written before anybody could open it.
                 None if matches!(file, Object::Replaced(_)) => break,

@@ -56,11 +56,11 @@ fn unsent_writes_are_sent_before_others_look() {
     assert_eq!(leases.share(T, FILE, None, true), Share::Unwritten);
     assert_eq!(leases.share(S, FILE, None, true), Share::Granted);
     assert_eq!(leases.of(S, FILE), Lease::Exclusive);
-    let asked = leases.to_see(T, FILE);
+    let asked = leases.to_see(Some(T), FILE);
     assert_eq!(asked.ask, [(S, Event::Downgrade { inode: FILE })]);
     assert_eq!(leases.of(S, FILE), Lease::Shared, "it is about to be");
     leases.acted(S, &asked.ask[0].1);
-    assert!(leases.to_see(T, FILE).clear);
+    assert!(leases.to_see(Some(T), FILE).clear);
     assert_eq!(leases.share(T, FILE, None, true), Share::Granted);
     assert_eq!(leases.of(S, FILE), Lease::Shared);
 }
@@ -89,6 +89,31 @@ fn exclusive_leases_go_to_who_came_first() {
 }
 
 #[test]
+fn who_waits_for_a_look_has_its_turn_before_those_who_came_later() {
+    let leases = leases();
+    leases.born(S, FILE, Lease::Exclusive);
+    assert_eq!(leases.share(T, FILE, None, true), Share::Unwritten);
+    let look = leases.announce(T, Touched::only(FILE), Announced::Look);
+    let (_, event) = leases.to_see(Some(T), FILE).ask.pop().unwrap();
+    leases.acted(S, &event);
+    // The writer is back already.
+    let again = leases.announce(S, Touched::only(FILE), Announced::Acquisition);
+    assert!(again.in_the_way().clear && !again.acquire(FILE), "it is not its turn");
+    assert_eq!(leases.share(T, FILE, None, true), Share::Granted);
+    drop(look);
+    assert_eq!(again.in_the_way().ask, [drop_of(T, FILE)]);
+    leases.acted(T, &Event::Drop { inodes: vec![FILE] });
+    assert!(again.acquire(FILE));
+    drop(again);
+    // Who came earlier has its turn first.
+    leases.let_go(S, FILE);
+    let first = leases.announce(S, Touched::only(FILE), Announced::Acquisition);
+    let _look = leases.announce(T, Touched::only(FILE), Announced::Look);
+    assert_eq!(leases.share(T, FILE, None, true), Share::Refused);
+    assert!(first.acquire(FILE));
+}
+
+#[test]
 fn files_of_a_directory_that_changes_hands_are_not_leased() {
     let leases = leases();
     let taking = leases.announce(S, Touched::only(DIR), Announced::Change);
@@ -110,7 +135,7 @@ fn sessions_from_before_a_restart_may_have_anything() {
     assert_eq!(change.in_the_way(), InTheWay { ask: vec![], clear: false });
     leases.reclaim(T, &[(FILE, Lease::Exclusive)], false);
     leases.dropped_the_rest(T);
-    assert!(!leases.to_see(S, OTHER).clear, "it has more to say");
+    assert!(!leases.to_see(Some(S), OTHER).clear, "it has more to say");
     leases.reclaim(T, &[(DIR, Lease::None)], true);
     leases.dropped_the_rest(T);
     assert_eq!(change.in_the_way().ask, [drop_of(T, FILE)]);
@@ -127,7 +152,7 @@ fn what_was_kept_over_a_restart_can_be_read_before_the_rest_is_dropped() {
     leases.reclaim(T, &[(OTHER, Lease::Exclusive)], true);
     assert_eq!(leases.share(S, FILE, None, true), Share::Granted);
     assert_eq!(leases.share(S, OTHER, None, true), Share::Unwritten);
-    assert_eq!(leases.to_see(S, OTHER).ask, [(T, Event::Downgrade { inode: OTHER })]);
+    assert_eq!(leases.to_see(Some(S), OTHER).ask, [(T, Event::Downgrade { inode: OTHER })]);
     let change = leases.announce(T, Touched::only(DIR), Announced::Change);
     assert!(!change.in_the_way().clear, "it may be remembered");
     leases.dropped_the_rest(S);
