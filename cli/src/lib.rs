@@ -1,6 +1,7 @@
 //! The `cairn` command: every daemon and every command of CairnFS.
 //!
-//! Exit codes: 0 done; 1 it did not work, or `fsck` found something, or `fsck --repair` left something; 2 the command line is wrong.
+//! Exit codes: 0 done; 1 it did not work, or `fsck` found something, or `fsck --repair` left something; 2 the command line is wrong; 141 nobody reads
+//! what it prints any more.
 
 mod admin;
 mod args;
@@ -10,6 +11,7 @@ mod daemon_args;
 mod guard;
 mod mount_helper;
 mod mountinfo;
+mod out;
 mod supervise;
 mod target;
 mod view;

@@ -19,6 +19,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::commands::mount::SESSION;
+use crate::out::announce;
 
 /// Wait before a client that has died young is started again; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -105,7 +106,7 @@ impl Supervised {
                     if again {
                         tracing::info!(mountpoint = %self.mountpoint.display(), "mounted again");
                     } else {
-                        println!("{line}");
+                        announce!("{line}");
                     }
                 }
                 status = client.process.wait() => {

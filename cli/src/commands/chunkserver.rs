@@ -9,6 +9,7 @@ use clap::Args;
 use toml::{Table, Value};
 
 use crate::daemon_args::{DaemonArgs, flag};
+use crate::out::announce;
 
 /// Variables that start with it are settings.
 const PREFIX: &str = "CAIRN_CHUNKSERVER_";
@@ -43,7 +44,7 @@ pub fn run(args: ChunkserverArgs) -> Result<()> {
     super::serve(async {
         let server = Chunkserver::start(config).await?;
         let health = server.health_address().map(|a| format!(", health at http://{a}")).unwrap_or_default();
-        println!("cairn chunkserver serves at {}{health}", server.endpoint());
+        announce!("cairn chunkserver serves at {}{health}", server.endpoint());
         let shutdown = Shutdown::new();
         shutdown.trigger_on_signals()?;
         server.serve(shutdown.clone()).await?;

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::status;
 use crate::args::StatusArgs;
+use crate::out::say;
 use crate::view::{bytes, print_json, status::StatusView};
 
 pub async fn run(args: StatusArgs) -> Result<()> {
@@ -13,6 +14,6 @@ pub async fn run(args: StatusArgs) -> Result<()> {
         return print_json(&serde_json::json!({ "fs": fs, "servers": servers }));
     }
     view.print_servers();
-    println!("\nas files see it: {} of {} free", bytes(view.fs.free), bytes(view.fs.total));
+    say!("\nas files see it: {} of {} free", bytes(view.fs.free), bytes(view.fs.total));
     Ok(())
 }

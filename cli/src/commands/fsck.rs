@@ -9,6 +9,7 @@ use cairn_proto::ids::ChunkHandle;
 use super::status;
 use crate::admin::Admin;
 use crate::args::FsckArgs;
+use crate::out::say;
 use crate::target;
 use crate::view::{fsck::FsckView, print_json};
 
@@ -79,7 +80,7 @@ impl Repair<'_> {
             if still.len() < open.len() {
                 better = Instant::now();
                 if !self.quiet {
-                    println!("{} of the faulty chunks are done, {} to go", open.len() - still.len(), still.len());
+                    say!("{} of the faulty chunks are done, {} to go", open.len() - still.len(), still.len());
                 }
             }
             left.extend(findings.iter().filter(|f| f.chunk.is_none_or(|chunk| !still.contains(&chunk))).cloned());

@@ -9,6 +9,7 @@ use clap::Args;
 use toml::Table;
 
 use crate::daemon_args::{DaemonArgs, flag};
+use crate::out::announce;
 
 /// Variables that start with it are settings.
 const PREFIX: &str = "CAIRN_METASERVER_";
@@ -37,7 +38,7 @@ pub fn run(args: MetaserverArgs) -> Result<()> {
     super::serve(async {
         let server = Metaserver::start(config).await?;
         let health = server.health_addr().map(|a| format!(", health at http://{a}")).unwrap_or_default();
-        println!("cairn metaserver serves at {}{health}", server.endpoint());
+        announce!("cairn metaserver serves at {}{health}", server.endpoint());
         let shutdown = Shutdown::new();
         shutdown.trigger_on_signals()?;
         let failure = tokio::select! {

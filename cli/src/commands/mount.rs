@@ -17,6 +17,7 @@ use crate::background;
 use crate::daemon_args::DaemonArgs;
 use crate::guard::Guard;
 use crate::mountinfo::real_path;
+use crate::out::announce;
 use crate::supervise::Supervised;
 
 /// What stands before the number of the session in the line that a mount says when it is there.
@@ -100,7 +101,7 @@ fn serve(daemon: &DaemonArgs, config: MountConfig) -> Result<()> {
         if let Some(address) = mount.health_address() {
             what += &format!(", health at http://{address}");
         }
-        println!("{what}");
+        announce!("{what}");
         tokio::select! {
             () = shutdown.stopping() => {}
             () = mount.ended() => {}

@@ -6,6 +6,7 @@ use cairn_proto::labels::Labels;
 
 use super::info;
 use crate::args::{InfoArgs, PolicyCommand, PolicySetArgs};
+use crate::out::say;
 use crate::target::Target;
 use crate::view::{info::PolicyView, print_json};
 
@@ -59,6 +60,6 @@ fn print(policy: &PolicyView, json: bool) -> Result<()> {
     if json {
         return print_json(policy);
     }
-    println!("{policy}");
+    say!("{policy}");
     Ok(())
 }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::status;
 use crate::admin::Admin;
 use crate::args::StatusArgs;
+use crate::out::say;
 use crate::target;
 use crate::view::print_json;
 use crate::view::repair::RepairView;
@@ -66,7 +67,7 @@ pub async fn run(command: RepairCommand) -> Result<()> {
     if args.json {
         return print_json(&view);
     }
-    println!("{view}");
+    say!("{view}");
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{server, status};
 use crate::admin::Admin;
 use crate::args::StatusArgs;
+use crate::out::say;
 use crate::target;
 use crate::view::scrub::ScrubView;
 use crate::view::{bytes, print_json};
@@ -89,7 +90,7 @@ async fn start(args: StartArgs) -> Result<bool> {
         admin.call("cannot scrub", call).await?;
         if !args.plain.json {
             let speed = args.rate.map_or_else(|| "at full speed".to_owned(), |rate| format!("at {}/s", bytes(rate)));
-            println!("{name} reads and verifies all its copies {speed}");
+            say!("{name} reads and verifies all its copies {speed}");
         }
     }
     let (ended, is_well) = match args.wait {
@@ -99,7 +100,7 @@ async fn start(args: StartArgs) -> Result<bool> {
     if args.plain.json {
         print_json(&ended.iter().map(Line::from).collect::<Vec<_>>())?;
     } else if !args.wait {
-        println!("`cairn scrub status` shows how far they are");
+        say!("`cairn scrub status` shows how far they are");
     }
     Ok(is_well)
 }
@@ -133,7 +134,7 @@ async fn wait(admin: &Admin, started: &[ServerStatus], quiet: bool) -> Result<(V
                 Some(last) if before.scrub.last != Some(last) => {
                     damaged += last.damaged;
                     if !quiet {
-                        println!("{}: {} read, {} damaged blocks", now.name, bytes(last.verified), last.damaged);
+                        say!("{}: {} read, {} damaged blocks", now.name, bytes(last.verified), last.damaged);
                     }
                     ended.push(now.clone());
                 }

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use super::status;
 use crate::admin::Admin;
 use crate::args::{MetaArg, StatusArgs};
+use crate::out::say;
 use crate::target;
 use crate::view::{bytes, print_json};
 
@@ -66,7 +67,7 @@ pub async fn run(command: ServerCommand) -> Result<()> {
         ServerCommand::Resume(args) => {
             let chosen = Chosen::find(args).await?;
             chosen.set_mode(ServerMode::InService).await?;
-            println!("{} is in service again", chosen.name());
+            say!("{} is in service again", chosen.name());
             Ok(())
         }
         ServerCommand::Remove(args) => remove(args).await,
@@ -85,8 +86,8 @@ async fn list(args: StatusArgs) -> Result<()> {
 async fn drain(args: DrainArgs) -> Result<()> {
     let chosen = Chosen::find(args.server).await?;
     chosen.set_mode(ServerMode::Draining).await?;
-    println!("{} is being drained: {} copies are to be made elsewhere", chosen.name(), chosen.status.chunks);
-    println!("`cairn status` shows how far that is; `cairn server resume {}` ends it", chosen.name());
+    say!("{} is being drained: {} copies are to be made elsewhere", chosen.name(), chosen.status.chunks);
+    say!("`cairn status` shows how far that is; `cairn server resume {}` ends it", chosen.name());
     if args.wait { chosen.wait_until_empty().await } else { Ok(()) }
 }
 
@@ -98,8 +99,8 @@ async fn maintain(args: MaintenanceArgs) -> Result<()> {
     let until = Timestamp::now().saturating_add(args.time);
     chosen.set_mode(ServerMode::Maintenance { until, announced: false }).await?;
     let time = humantime::format_duration(args.time);
-    println!("{} may be away for {time}: nothing is repaired around it until then", chosen.name());
-    println!("`cairn server resume {}` ends it earlier", chosen.name());
+    say!("{} may be away for {time}: nothing is repaired around it until then", chosen.name());
+    say!("`cairn server resume {}` ends it earlier", chosen.name());
     Ok(())
 }
 
@@ -108,7 +109,7 @@ async fn remove(args: ServerArgs) -> Result<()> {
     let server = chosen.status.server;
     let call = |client: crate::admin::Client, context| async move { client.remove_server(context, server).await };
     chosen.admin.call("cannot remove it", call).await?;
-    println!("{} is forgotten; its data directory can be deleted", chosen.name());
+    say!("{} is forgotten; its data directory can be deleted", chosen.name());
     Ok(())
 }
 
@@ -151,10 +152,10 @@ impl Chosen {
             }
             empty = if server.to_move == 0 && server.space.used == 0 { empty + 1 } else { 0 };
             if before.replace(server.to_move) != Some(server.to_move) {
-                println!("{} copies to go, {} used", server.to_move, bytes(server.space.used));
+                say!("{} copies to go, {} used", server.to_move, bytes(server.space.used));
             }
         }
-        println!("{} is empty: stop it, then `cairn server remove {}`", self.name(), self.name());
+        say!("{} is empty: stop it, then `cairn server remove {}`", self.name(), self.name());
         Ok(())
     }
 }

@@ -1,6 +1,5 @@
 //! `cairn stats`.
 
-use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,6 +7,7 @@ use cairn_runtime::shutdown::StopSignals;
 
 use crate::admin::Admin;
 use crate::args::StatsArgs;
+use crate::out::say;
 use crate::target;
 use crate::view::{print_json, stats::StatsView};
 
@@ -28,7 +28,7 @@ pub async fn run(args: StatsArgs) -> Result<()> {
     Ok(())
 }
 
-/// Prints what happened in each interval, until SIGINT or SIGTERM, or until nobody reads it any more.
+/// Prints what happened in each interval, until SIGINT or SIGTERM, or until nobody reads it any more: see [`say`].
 async fn watch(admin: &Admin, interval: Duration, json: bool) -> Result<()> {
     let mut signals = StopSignals::listen().context("cannot wait for signals")?;
     let mut before = fetch(admin).await?;
@@ -40,9 +40,7 @@ async fn watch(admin: &Admin, interval: Duration, json: bool) -> Result<()> {
         let now = fetch(admin).await?;
         let rates = now.since(&before);
         let text = if json { serde_json::to_string(&rates)? } else { rates.to_string() };
-        if !print(&text)? {
-            return Ok(());
-        }
+        say!("{text}");
         before = now;
     }
 }
@@ -50,14 +48,4 @@ async fn watch(admin: &Admin, interval: Duration, json: bool) -> Result<()> {
 async fn fetch(admin: &Admin) -> Result<StatsView> {
     let stats = admin.call("stats", |client, context| async move { client.stats(context).await }).await?;
     Ok(stats.into())
-}
-
-/// Answers whether somebody still reads: `head` goes away when it has seen enough.
-fn print(text: &str) -> Result<bool> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("cannot print"),
-    }
 }

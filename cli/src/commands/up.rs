@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use crate::admin::Admin;
 use crate::daemon_args::DaemonArgs;
 use crate::guard::Guard;
+use crate::out::announce;
 
 /// What is logged unless said otherwise: this is a person's terminal.
 const QUIET: &str = "warn";
@@ -76,7 +77,7 @@ pub fn run(args: UpArgs) -> Result<()> {
             () = cluster.mount.ended() => {}
         }
         cluster.stop().await?;
-        println!("stopped; the data is in {}", args.data.display());
+        announce!("stopped; the data is in {}", args.data.display());
         Ok(())
     })
 }
@@ -109,15 +110,15 @@ impl Cluster {
         let mountpoint = std::path::absolute(&args.mount)?;
         let (mnt, meta) = (mountpoint.display(), self.metaserver.endpoint());
         let cairn = std::env::current_exe().map_or_else(|_| "cairn".into(), |p| p.display().to_string());
-        println!("CairnFS is mounted at {mnt}");
+        announce!("CairnFS is mounted at {mnt}");
         let state = if existed { "with everything that was there" } else { "new and empty" };
-        println!("  {state}: data in {}", args.data.display());
-        println!("  metaserver at {meta}, {} chunkservers, {} copies of a new chunk", args.chunkservers, args.copies);
-        println!("\nTry, in another terminal:");
-        println!("  cp -r /usr/include {mnt}/ && ls -l {mnt}");
-        println!("  {cairn} status --meta {meta}");
-        println!("  {cairn} info {mnt}/include/stdio.h");
-        println!("\nCtrl-C unmounts and stops; the data stays for the next time.");
+        announce!("  {state}: data in {}", args.data.display());
+        announce!("  metaserver at {meta}, {} chunkservers, {} copies of a new chunk", args.chunkservers, args.copies);
+        announce!("\nTry, in another terminal:");
+        announce!("  cp -r /usr/include {mnt}/ && ls -l {mnt}");
+        announce!("  {cairn} status --meta {meta}");
+        announce!("  {cairn} info {mnt}/include/stdio.h");
+        announce!("\nCtrl-C unmounts and stops; the data stays for the next time.");
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use cairn_proto::ids::ChunkHandle;
 use serde::Serialize;
 
 use super::bytes;
+use crate::out::say;
 
 #[derive(Debug, Serialize, Default)]
 pub struct FsckView {
@@ -104,12 +105,12 @@ impl FsckView {
 
     pub fn print(&self) {
         for finding in self.findings.iter().filter(|f| f.repaired) {
-            println!("repaired: {}: {}", finding.kind, finding.what);
+            say!("repaired: {}: {}", finding.kind, finding.what);
         }
         for finding in self.findings.iter().filter(|f| !f.repaired) {
-            println!("{}: {}", finding.kind, finding.what);
+            say!("{}: {}", finding.kind, finding.what);
             if self.repair || !finding.repairable {
-                println!("    {}", finding.advice);
+                say!("    {}", finding.advice);
             }
         }
         let (inodes, chunks) = (self.inodes_checked, self.chunks_checked);
@@ -120,12 +121,12 @@ impl FsckView {
             (n, repaired) if self.repair => format!("{n} finding(s), {repaired} repaired, {} left", n - repaired),
             (n, _) => format!("{n} finding(s)"),
         };
-        println!("{inodes} inodes and {chunks} chunks checked{verified}: {outcome}");
+        say!("{inodes} inodes and {chunks} chunks checked{verified}: {outcome}");
         if !self.is_well() && self.repair_is_paused {
-            println!("repair is paused: `cairn repair resume` lets it go on");
+            say!("repair is paused: `cairn repair resume` lets it go on");
         }
         if !self.repair && self.findings.iter().any(|f| f.repairable) {
-            println!("`cairn fsck --repair` repairs what can be repaired");
+            say!("`cairn fsck --repair` repairs what can be repaired");
         }
     }
 }

@@ -10,6 +10,7 @@ use cairn_proto::policy::{Durability, Placement, Policy};
 use serde::Serialize;
 
 use super::{bytes, seconds, table};
+use crate::out::say;
 
 #[derive(Debug, Serialize)]
 pub struct InfoView {
@@ -128,18 +129,18 @@ impl InfoView {
     }
 
     pub fn print(&self) {
-        println!("{}", self.path.as_deref().unwrap_or("(no path: removed, and still open)"));
-        println!("  inode     {} ({})", self.inode, self.kind);
-        println!("  mode      {}, owner {}:{}, {} link(s)", self.mode, self.uid, self.gid, self.nlink);
-        println!("  size      {} ({} allocated)", bytes(self.size), bytes(self.allocated));
-        println!("  policy    {}", self.policy);
+        say!("{}", self.path.as_deref().unwrap_or("(no path: removed, and still open)"));
+        say!("  inode     {} ({})", self.inode, self.kind);
+        say!("  mode      {}, owner {}:{}, {} link(s)", self.mode, self.uid, self.gid, self.nlink);
+        say!("  size      {} ({} allocated)", bytes(self.size), bytes(self.allocated));
+        say!("  policy    {}", self.policy);
         if !self.xattrs.is_empty() {
-            println!("  xattrs    {}", self.xattrs.join(", "));
+            say!("  xattrs    {}", self.xattrs.join(", "));
         }
         if self.chunks.is_empty() {
             return;
         }
-        println!();
+        say!("");
         let mut rows = table::new(&["CHUNK>", "HANDLE>", "VERSION>", "LENGTH>", "COPIES>", "ON"]);
         for c in &self.chunks {
             let up = c.replicas.iter().filter(|r| r.up).count();
@@ -153,7 +154,7 @@ impl InfoView {
                 on.collect::<Vec<_>>().join(", "),
             ]);
         }
-        println!("{rows}");
+        say!("{rows}");
     }
 }
 

@@ -11,6 +11,7 @@ pub mod stats;
 pub mod status;
 mod table;
 
+use crate::out::say;
 use anyhow::Result;
 use cairn_proto::time::Timestamp;
 use humansize::{BINARY, format_size};
@@ -18,7 +19,7 @@ use serde::Serialize;
 
 /// Prints `value` as JSON with a newline.
 pub fn print_json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 

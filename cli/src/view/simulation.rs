@@ -7,6 +7,7 @@ use cairn_proto::simulation::{Outcome, Scenario, SimulatedCounts, SimulatedFile,
 use serde::Serialize;
 
 use super::{bytes, millis, table};
+use crate::out::say;
 
 /// An answer that is put together.
 #[derive(Debug)]
@@ -152,39 +153,43 @@ fn percent(used: u64, size: u64) -> f64 {
 impl Simulated {
     pub fn print(&self) {
         if !self.servers.is_empty() {
-            println!("servers   {}", self.servers.join(", "));
+            say!("servers   {}", self.servers.join(", "));
         }
-        println!(
+        say!(
             "chunks    of {}: {} lost, {} unreadable, {} at fewer copies, {} moved",
-            self.chunks, self.lost, self.unreadable, self.reduced, self.moved
+            self.chunks,
+            self.lost,
+            self.unreadable,
+            self.reduced,
+            self.moved
         );
         let time = self.seconds.map_or_else(|| "never".to_owned(), |seconds| millis(seconds * 1000));
-        println!("to copy   {}, done in {time} at the limits as they are", bytes(self.to_copy));
-        println!(
+        say!("to copy   {}, done in {time} at the limits as they are", bytes(self.to_copy));
+        say!(
             "space     {:.1} % used before, {:.1} % after; {} free on the others",
             self.fill_before,
             self.fill_after,
             bytes(self.free_on_the_rest)
         );
         if !self.fits {
-            println!("          there is not enough room for it");
+            say!("          there is not enough room for it");
         }
         if self.without_a_place > 0 {
-            println!("          {} chunks should have more copies than there would be hosts", self.without_a_place);
+            say!("          {} chunks should have more copies than there would be hosts", self.without_a_place);
         }
         if self.files.is_empty() {
             return;
         }
-        println!();
+        say!("");
         let mut rows = table::new(&["FILE", "WHAT", "CHUNKS>", "BYTES>"]);
         for file in &self.files {
             let path = file.path.clone().unwrap_or_else(|| format!("(inode {}, without a name)", file.inode));
             rows.add_row([path, file.outcome.to_owned(), file.chunks.to_string(), bytes(file.bytes)]);
         }
-        println!("{rows}");
+        say!("{rows}");
         let more = self.files_in_all.saturating_sub(self.files.len() as u64);
         if more > 0 {
-            println!("and {more} more files (--files N shows more)");
+            say!("and {more} more files (--files N shows more)");
         }
     }
 }

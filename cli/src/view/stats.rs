@@ -7,6 +7,7 @@ use cairn_proto::transport::RequestCounts;
 use serde::Serialize;
 
 use super::{micros, millis, seconds, table};
+use crate::out::say;
 
 /// Calls that wait until there is something to answer: their times are no sign of a slow metaserver.
 const WAITING: [&str; 2] = ["MetaService.events", "MetaService.set_lock"];
@@ -79,8 +80,8 @@ impl From<RequestCounts> for RequestView {
 impl StatsView {
     pub fn print(&self) {
         let calls: u64 = self.requests.iter().map(|r| r.calls).sum();
-        println!("up for {}: {calls} requests", millis(self.uptime_ms));
-        println!();
+        say!("up for {}: {calls} requests", millis(self.uptime_ms));
+        say!("");
         let mut rows =
             table::new(&["REQUEST", "CALLS>", "IN FLIGHT>", "FAILED>", "DROPPED>", "MEAN>", "LONGEST>", "NOTE"]);
         for r in &self.requests {
@@ -95,7 +96,7 @@ impl StatsView {
                 note(r.waits),
             ]);
         }
-        println!("{rows}");
+        say!("{rows}");
     }
 
     /// What happened since an earlier look; everything, where the metaserver was restarted in between.

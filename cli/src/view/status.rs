@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::repair::RepairView;
 use super::scrub::ScrubView;
 use super::{bytes, millis, table};
+use crate::out::say;
 
 #[derive(Debug, Serialize)]
 pub struct StatusView {
@@ -146,10 +147,10 @@ impl From<ClusterStatus> for StatusView {
 impl StatusView {
     /// The whole status for people.
     pub fn print(&self) {
-        println!("cluster   {} (metaserver {}, log at {})", self.cluster, self.version, self.applied);
-        println!("files     {} inodes, {} of {} free", self.fs.inodes, bytes(self.fs.free), bytes(self.fs.total));
+        say!("cluster   {} (metaserver {}, log at {})", self.cluster, self.version, self.applied);
+        say!("files     {} inodes, {} of {} free", self.fs.inodes, bytes(self.fs.free), bytes(self.fs.total));
         let c = &self.chunks;
-        println!(
+        say!(
             "chunks    {} in all: {} below target, {} unavailable, {} to be moved, {} being written, {} to be deleted ({})",
             c.total,
             c.below_target,
@@ -160,20 +161,20 @@ impl StatusView {
             c.counted_ms.map_or("not counted yet".to_owned(), |ago| format!("as of {} ago", millis(ago))),
         );
         if c.damaged > 0 {
-            println!("damage    {} chunks have damaged copies and no good one: `cairn fsck` names them", c.damaged);
+            say!("damage    {} chunks have damaged copies and no good one: `cairn fsck` names them", c.damaged);
         }
-        println!("repair    {}", self.repair);
-        println!("scrub     {}", self.scrub_in_words());
-        println!("clients   {}", self.sessions.len());
+        say!("repair    {}", self.repair);
+        say!("scrub     {}", self.scrub_in_words());
+        say!("clients   {}", self.sessions.len());
         for s in &self.sessions {
             let (open, idle) = (s.open_files, millis(s.idle_ms));
-            println!("          {}:{} ({open} files open, last heard {idle} ago)", s.host, s.mountpoint);
+            say!("          {}:{} ({open} files open, last heard {idle} ago)", s.host, s.mountpoint);
         }
         for w in self.workers.iter().filter(|w| w.queue > 0 || w.last_error.is_some()) {
             let error = w.last_error.as_ref().map(|e| format!("; last error: {e}")).unwrap_or_default();
-            println!("work      {}: {}, {} waiting, {} done{error}", w.name, w.state, w.queue, w.done);
+            say!("work      {}: {}, {} waiting, {} done{error}", w.name, w.state, w.queue, w.done);
         }
-        println!();
+        say!("");
         self.print_servers();
     }
 
@@ -203,7 +204,7 @@ impl StatusView {
         for s in &self.servers {
             rows.add_row(s.scrub.row(&s.name));
         }
-        println!("{rows}");
+        say!("{rows}");
     }
 
     /// Servers, where they stand, and what is to become of them.
@@ -221,7 +222,7 @@ impl StatusView {
                 s.id.clone(),
             ]);
         }
-        println!("{rows}");
+        say!("{rows}");
     }
 
     /// Space by server.
@@ -241,7 +242,7 @@ impl StatusView {
                 s.endpoint.clone(),
             ]);
         }
-        println!("{rows}");
+        say!("{rows}");
     }
 }
 
