@@ -34,7 +34,7 @@ async fn files_through_the_library() {
     let error = vfs.read(opening.handle, 0, 1).await.unwrap_err();
     assert_eq!(error.errno(), libc::EBADF);
 
-    let dir = vfs.opendir(InodeId::ROOT);
+    let dir = vfs.opendir(InodeId::ROOT).await.unwrap();
     let mut names = Vec::new();
     let sink = |entry: cairn_client::vfs::Listed<'_>| {
         names.push((entry.name.to_vec(), entry.next));

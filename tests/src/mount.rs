@@ -46,6 +46,12 @@ impl Mount {
         work(self.path.clone())
     }
 
+    /// How many there are.
+    pub fn inodes(&self) -> Result<u64> {
+        let stat = nix::sys::statvfs::statvfs(self.path())?;
+        Ok(stat.files() - stat.files_free())
+    }
+
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

@@ -28,12 +28,6 @@ fn wait_until_given_up(cluster: &Cluster, mount: &Mount) -> Result<()> {
     run::wait_until("the metaserver gives the client up", SOON, || Ok(cluster.session_of(mount)?.is_none()))
 }
 
-/// How many there are.
-fn inodes(mount: &Mount) -> Result<u64> {
-    let stat = nix::sys::statvfs::statvfs(mount.path())?;
-    Ok(stat.files() - stat.files_free())
-}
-
 #[test]
 fn a_metaserver_that_is_stopped_for_less_than_a_term_is_a_pause() -> Result<()> {
     let seed = pattern::seed("pause");
@@ -132,14 +126,14 @@ fn what_was_open_without_a_name_is_gone_with_its_session() -> Result<()> {
     }
     let stopped = Stopped::new(one.daemon())?;
     wait_until_given_up(&cluster, &one)?;
-    let before = inodes(&two)?;
+    let before = two.inodes()?;
     std::fs::remove_file(two.join("removed"))?;
     b.expect("open new", "ok")?;
     b.expect("write 0 0 new", "ok")?;
     b.expect("fsync 0", "ok")?;
     run::shell(two.path(), "mv new replaced")?;
     // Until then the client would have them open again.
-    run::wait_until("both are freed", SOON, || Ok(inodes(&two)? + 1 == before))?;
+    run::wait_until("both are freed", SOON, || Ok(two.inodes()? + 1 == before))?;
     stopped.resume();
     for descriptor in [0, 1] {
         let mut seen = Vec::new();

@@ -144,6 +144,27 @@ fn a_first_look_during_a_change_is_right_after_it() {
     two.unmount().unwrap();
 }
 
+#[test]
+fn a_directory_that_one_removed_is_as_it_left_it_where_the_other_has_it_open() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let (one, two) = (cluster.mount()?, cluster.mount()?);
+    fs::create_dir(two.join("d"))?;
+    let before = two.inodes()?;
+    let opened = File::open(one.join("d"))?;
+    fs::set_permissions(two.join("d"), PermissionsExt::from_mode(0o700))?;
+    fs::remove_dir(two.join("d"))?;
+    // What is freed after it is gone.
+    File::create(two.join("f"))?;
+    fs::remove_file(two.join("f"))?;
+    run::wait_until("what was removed is freed", Duration::from_secs(20), || Ok(two.inodes()? == before))?;
+    let found = opened.metadata()?;
+    ensure!((found.nlink(), found.mode() & 0o777) == (0, 0o700), "{found:?}");
+    drop(opened);
+    run::wait_until("the directory is freed", Duration::from_secs(20), || Ok(two.inodes()? == before - 1))?;
+    one.unmount()?;
+    two.unmount()
+}
+
 /// Waits until mounts ask the metaserver for nothing any more by themselves.
 fn settle(cluster: &Cluster) {
     let quiet = || {

@@ -320,7 +320,7 @@ impl Filesystem for FuseShim {
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let vfs = self.vfs();
-        self.serve(request, "opendir", reply, async move { Ok(Opened::Directory(vfs.opendir(inode(ino)))) });
+        self.serve(request, "opendir", reply, async move { Ok(Opened::Directory(vfs.opendir(inode(ino)).await?)) });
     }
 
     fn readdir(&self, request: &Request, _ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {

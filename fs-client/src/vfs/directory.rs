@@ -6,15 +6,15 @@
 //! that it has just removed. A directory that fits into one page is remembered beyond that, for the next one who lists it: programs
 //! like to look whether there is something in it, and then what.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::ids::{DirCookie, InodeId};
-use cairn_proto::meta::{DirEntry, MAX_DIR_PAGE, ReadDir};
+use cairn_proto::meta::{DirEntry, MAX_DIR_PAGE, OpenMode, ReadDir};
 use cairn_proto::name::Name;
 use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
@@ -61,12 +61,21 @@ impl Default for OpenDirs {
     }
 }
 
+impl OpenDirs {
+    /// The directories that are open.
+    pub fn inodes(&self) -> HashSet<InodeId> {
+        self.by_handle.read().values().map(|dir| dir.inode).collect()
+    }
+}
+
 #[derive(Debug)]
 struct OpenDir {
     inode: InodeId,
     page: Mutex<Option<Page>>,
     /// Up to which loss of changes in it this open has been told.
     losses: Mutex<LossCursor>,
+    /// The metaserver counts it as an open: see [`Vfs::hold_dirs`].
+    is_held: AtomicBool,
 }
 
 /// Entries that were fetched.
@@ -97,15 +106,48 @@ impl Page {
 }
 
 impl Vfs {
-    pub fn opendir(&self, inode: InodeId) -> DirHandle {
+    pub async fn opendir(&self, inode: InodeId) -> Result<DirHandle, VfsError> {
         let handle = DirHandle(self.dirs.next.fetch_add(1, Ordering::Relaxed) + 1);
         let losses = Mutex::new(self.delegations.loss_cursor(inode));
-        self.dirs.by_handle.write().insert(handle, Arc::new(OpenDir { inode, page: Mutex::default(), losses }));
-        handle
+        let dir = OpenDir { inode, page: Mutex::default(), losses, is_held: AtomicBool::new(false) };
+        self.dirs.by_handle.write().insert(handle, Arc::new(dir));
+        // In this order: whoever ends a lease looks for what is open after that.
+        let is_told = || self.known.is_leased(inode) || self.delegations.attr(inode).is_some();
+        if inode != InodeId::ROOT
+            && !is_told()
+            && let Err(error) = self.hold_dirs(inode).await
+        {
+            self.releasedir(handle);
+            return Err(error);
+        }
+        Ok(handle)
     }
 
     pub fn releasedir(&self, handle: DirHandle) {
-        self.dirs.by_handle.write().remove(&handle);
+        let closed = self.dirs.by_handle.write().remove(&handle);
+        if let Some(dir) = closed.filter(|dir| dir.is_held.swap(false, Ordering::SeqCst)) {
+            self.meta.close_inode(dir.inode);
+        }
+    }
+
+    /// Has the metaserver keep a directory that is open here, as long as it is, though others may remove it. Nobody removes one that this mount
+    /// has a lease on before that has ended, so it is told only then, or when one is opened without.
+    pub(super) async fn hold_dirs(&self, inode: InodeId) -> Result<(), VfsError> {
+        let open: Vec<_> = self.dirs.by_handle.read().values().filter(|dir| dir.inode == inode).cloned().collect();
+        for dir in open {
+            if dir.is_held.load(Ordering::SeqCst) {
+                continue;
+            }
+            self.delegations.settle(&[inode]).await?;
+            self.meta.open(inode, OpenMode { read: true, write: false }).await?;
+            let is_new = !dir.is_held.swap(true, Ordering::SeqCst);
+            // Somebody else has told it meanwhile, or it was closed.
+            let is_open = self.dirs.by_handle.read().values().any(|other| Arc::ptr_eq(other, &dir));
+            if !is_new || (!is_open && dir.is_held.swap(false, Ordering::SeqCst)) {
+                self.meta.close_inode(inode);
+            }
+        }
+        Ok(())
     }
 
     /// `fsync` of a directory: all that was done in it is durable, or lost.

@@ -183,6 +183,9 @@ impl Vfs {
         // Answers that are on their way count no more from here on.
         self.known.drop_lease(inode);
         self.known.contents.forget(inode);
+        if let Err(error) = self.hold_dirs(inode).await {
+            tracing::debug!(%inode, %error, "a directory that is open may be removed by others: what is shown of it then is what was seen last");
+        }
         // It may be opened, and read, meanwhile.
         self.drop_pages(inode).await;
         if let Some(io) = self.io.find(inode) {
@@ -222,7 +225,7 @@ impl Vfs {
         }
     }
 
-    /// After a restart of the metaserver, which knows of no leases: keeps those on open files, and drops all others. Other mounts wait for
+    /// After a restart of the metaserver, which knows of no leases: keeps those on what is open, and drops all others. Other mounts wait for
     /// this before they read or change anything, so it waits for nothing that may wait for them: no read or write of this mount, and none of
     /// the kernel's pages.
     pub(super) async fn reclaim_leases(self: Arc<Self>, incarnation: u64) -> Result<(), MetaError> {
@@ -231,13 +234,15 @@ impl Vfs {
         let all: Vec<InodeId> = known.iter().copied().collect();
         // Before it is seen what is open: what is opened after that shows nothing old.
         self.old_pages.add(all.iter().copied());
-        let kept: Vec<(InodeId, Lease)> = self.io.files().iter().filter_map(|io| kept(io, &mut known)).collect();
+        let mut kept: Vec<(InodeId, Lease)> = self.io.files().iter().filter_map(|io| kept(io, &mut known)).collect();
+        // Nobody removes one of these without a word.
+        kept.extend(self.dirs.inodes().into_iter().filter(|dir| known.remove(dir)).map(|dir| (dir, Lease::Shared)));
         self.old_pages.remove(all.into_iter().filter(|inode| !known.contains(inode)));
         insist(|| self.meta.reclaim_leases(incarnation, &kept)).await?;
         tracing::info!(
             kept = kept.len(),
             dropped = known.len(),
-            "the metaserver has restarted: leases on open files are kept, all others dropped"
+            "the metaserver has restarted: leases on what is open are kept, all others dropped"
         );
         for &inode in &known {
             self.known.contents.forget(inode);
