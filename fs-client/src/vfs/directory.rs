@@ -23,6 +23,7 @@ use super::Vfs;
 use super::error::VfsError;
 use super::files::DirHandle;
 use super::lookup::Looked;
+use super::trash::{Place, TrashListing};
 use crate::cache::{Asked, DirEpoch, Named};
 use crate::delegation::LossCursor;
 
@@ -67,6 +68,8 @@ struct OpenDir {
     page: Mutex<Option<Page>>,
     /// Up to which loss of changes in it this open has been told.
     losses: Mutex<LossCursor>,
+    /// Of the trash: how far its listing is.
+    trash: tokio::sync::Mutex<TrashListing>,
 }
 
 /// Entries that were fetched.
@@ -100,7 +103,7 @@ impl Vfs {
     pub fn opendir(&self, inode: InodeId) -> DirHandle {
         let handle = DirHandle(self.dirs.next.fetch_add(1, Ordering::Relaxed) + 1);
         let losses = Mutex::new(self.delegations.loss_cursor(inode));
-        self.dirs.by_handle.write().insert(handle, Arc::new(OpenDir { inode, page: Mutex::default(), losses }));
+        self.dirs.by_handle.write().insert(handle, Arc::new(OpenDir { inode, page: Mutex::default(), losses, trash: Default::default() }));
         handle
     }
 
@@ -130,6 +133,9 @@ impl Vfs {
         mut sink: impl FnMut(Listed<'_>) -> bool + Send,
     ) -> Result<(), VfsError> {
         let dir = self.open_dir(handle)?;
+        if Place::of(dir.inode) != Place::Outside {
+            return self.list_trash(dir.inode, &mut *dir.trash.lock().await, offset, plus, &mut sink).await;
+        }
         let after = DirCookie(offset.saturating_sub(FIRST_ENTRY));
         let mut page = self.page(&dir, after, plus, offset == 0).await?;
         let dots = [(&b"."[..], dir.inode), (&b".."[..], page.parent)];
@@ -219,7 +225,7 @@ impl Vfs {
             Ok(page) => page,
             // A directory that was removed under a process that has it open is an empty one.
             Err(error) if Self::is_gone(&error) => {
-                cairn_proto::meta::DirPage { entries: Vec::new(), end: true, parent: inode, leased: false }
+                cairn_proto::meta::DirPage { entries: Vec::new(), end: true, parent: inode, leased: false, keeps: false }
             }
             Err(error) => return Err(error),
         };
