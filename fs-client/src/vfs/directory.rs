@@ -103,7 +103,10 @@ impl Vfs {
     pub fn opendir(&self, inode: InodeId) -> DirHandle {
         let handle = DirHandle(self.dirs.next.fetch_add(1, Ordering::Relaxed) + 1);
         let losses = Mutex::new(self.delegations.loss_cursor(inode));
-        self.dirs.by_handle.write().insert(handle, Arc::new(OpenDir { inode, page: Mutex::default(), losses, trash: Default::default() }));
+        self.dirs
+            .by_handle
+            .write()
+            .insert(handle, Arc::new(OpenDir { inode, page: Mutex::default(), losses, trash: Default::default() }));
         handle
     }
 
@@ -224,9 +227,13 @@ impl Vfs {
         let page = match page {
             Ok(page) => page,
             // A directory that was removed under a process that has it open is an empty one.
-            Err(error) if Self::is_gone(&error) => {
-                cairn_proto::meta::DirPage { entries: Vec::new(), end: true, parent: inode, leased: false, keeps: false }
-            }
+            Err(error) if Self::is_gone(&error) => cairn_proto::meta::DirPage {
+                entries: Vec::new(),
+                end: true,
+                parent: inode,
+                leased: false,
+                keeps: false,
+            },
             Err(error) => return Err(error),
         };
         if page.leased {
