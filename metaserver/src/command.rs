@@ -9,7 +9,8 @@
 use cairn_proto::admin::{ServerMode, Tunables};
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, InodeId, OpId, ServerId, SessionId};
 use cairn_proto::meta::{ClientInfo, Mutation};
-use cairn_proto::policy::Policy;
+use cairn_proto::name::Name;
+use cairn_proto::policy::{Policy, Retention};
 use cairn_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -105,6 +106,14 @@ pub enum Internal {
     ForgetServer { server: ServerId },
     /// What operators have changed, all of it. Answers `Done`.
     SetTunables { tunables: Tunables },
+    /// What becomes of what is removed from a directory from now on. Answers `Done`.
+    SetRetention { inode: InodeId, retention: Retention },
+    /// Something in the trash gets a name again. Answers `Attr`; `NotFound` where it is not in the trash, or the directory is none any
+    /// more, `Exists` where the name is taken.
+    Restore { inode: InodeId, parent: InodeId, name: Name },
+    /// These leave the trash for good, and are orphans then; others are left alone. At most
+    /// [`crate::namespace::MAX_REAP_INODES`]. `expired`: only those whose time is out. Answers `Done`.
+    DropTrash { inodes: Vec<InodeId>, expired: bool },
 }
 
 /// Why bytes of the log are not a command.

@@ -45,6 +45,7 @@ use crate::session::Clients;
 use crate::session::crowding::CrowdingWorker;
 use crate::session::expiry::ExpiryWorker;
 use crate::session::reaper::Reaper;
+use crate::session::trash::TrashWorker;
 use crate::state::{Log, State, refusal};
 use crate::store::StoreError;
 
@@ -298,6 +299,7 @@ fn spawn_workers(settings: &Settings, shared: &Shared, workers: &Workers) -> Res
     workers.spawn(ExpiryWorker::new(clients.clone(), cluster.clone()), Pace::Unlimited)?;
     workers.spawn(CrowdingWorker::new(clients.clone()), Pace::Unlimited)?;
     workers.spawn(Reaper::new(state.clone(), clients.clone()), Pace::Unlimited)?;
+    workers.spawn(TrashWorker::new(state.clone()), Pace::Unlimited)?;
     workers.spawn(GarbageWorker::new(cluster.clone()), Pace::Unlimited)?;
     workers.spawn(LeftWorker::new(cluster.clone()), CENSUS_PACE)?;
     workers.spawn(BalanceWorker::new(cluster.clone()), Pace::Unlimited)?;

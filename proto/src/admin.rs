@@ -10,11 +10,15 @@ use crate::ids::{ChunkHandle, ClusterId, InodeId, LogIndex, ServerId};
 use crate::labels::{Domain, Labels};
 use crate::meta::FsStat;
 use crate::name::Name;
-use crate::policy::{Durability, Placement, Policy};
+use crate::policy::{Durability, Placement, Policy, Retention};
 use crate::scrub::{ScrubOrder, ScrubStatus};
 use crate::simulation::{Scenario, SimulationPage};
 use crate::time::Timestamp;
 use crate::transport::{Endpoint, RequestCounts};
+use crate::trash::{
+    RestoreRequest, RestoreResume, RestoredDir, RestoredPage, RestoredTop, TrashCount, TrashCursor, TrashFilter,
+    TrashPage,
+};
 
 /// What the metaserver thinks of a chunkserver.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
@@ -79,6 +83,7 @@ pub struct ClusterStatus {
     pub inodes: u64,
     pub chunks: ChunkCounts,
     pub repair: RepairStatus,
+    pub trash: TrashCount,
     /// Background workers: repair, garbage collection …
     pub workers: Vec<WorkerStatus>,
 }
@@ -188,6 +193,8 @@ pub struct InodeInfo {
     pub path: Option<Vec<Name>>,
     pub policy: Policy,
     pub placement: Placement,
+    /// Of a directory.
+    pub retention: Option<Retention>,
     pub xattrs: Vec<Name>,
     /// The first chunks, [`crate::meta::MAX_CHUNKS_PER_CALL`] of them; ask on from the last index.
     pub chunks: Vec<ChunkInfo>,
@@ -211,6 +218,8 @@ pub struct PolicySet {
     pub on: Option<Labels>,
     /// Take what the servers can give where they cannot give what is asked for.
     pub loose: Option<bool>,
+    /// Directories only.
+    pub retention: Option<Retention>,
 }
 
 /// A policy with what it says of places.
@@ -218,6 +227,8 @@ pub struct PolicySet {
 pub struct PolicyInfo {
     pub policy: Policy,
     pub placement: Placement,
+    /// Of a directory.
+    pub retention: Option<Retention>,
 }
 
 /// One thing that is wrong, for `cairn fsck`.
@@ -295,6 +306,23 @@ pub trait AdminService {
     async fn scrub(server: ServerId, order: ScrubOrder) -> Result<(), AdminError>;
     /// The check of [`AdminService::fsck`] for some chunks, [`MAX_RECHECKED`] at most.
     async fn recheck(chunks: Vec<ChunkHandle>, data: bool) -> Result<Recheck, FsError>;
+    /// What was removed and is kept, in the order of removal, behind `after`.
+    async fn trash(filter: TrashFilter, after: Option<TrashCursor>) -> Result<TrashPage, FsError>;
+    /// Gives something in the trash its name again, or another one where it is asked to. Where that is a directory,
+    /// [`AdminService::restore_below`] goes on, for it and for all directories that are answered.
+    async fn restore(request: RestoreRequest) -> Result<RestoredTop, AdminError>;
+    /// Restores some of what was removed from a directory. `all`: what was removed earlier than with the directory, too.
+    async fn restore_below(
+        directory: RestoredDir,
+        all: bool,
+        resume: Option<RestoreResume>,
+    ) -> Result<RestoredPage, AdminError>;
+    /// Removes some of the trash for good, behind `after`; with `dry` only says what that would be.
+    async fn empty_trash(
+        filter: TrashFilter,
+        after: Option<TrashCursor>,
+        dry: bool,
+    ) -> Result<(TrashCount, Option<TrashCursor>), FsError>;
 }
 
 #[cfg(test)]

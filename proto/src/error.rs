@@ -123,6 +123,13 @@ pub enum AdminError {
         "chunkserver {name} is a member of {chunks} chunks still: wait until they are repaired elsewhere (see `cairn status`), or bring it back"
     )]
     ServerHoldsChunks { name: String, chunks: u64 },
+    #[error("nothing that was removed there is in the trash: see `cairn trash list`")]
+    NotInTrash,
+    /// What would have to be overwritten.
+    #[error("{0} exists: move it away, or restore to another directory with --to")]
+    PlaceTaken(String),
+    #[error("the directory that it was in is gone: restore that first, or restore to another directory with --to")]
+    NoDirectory,
 }
 
 /// Why a chunkserver did not do what it was asked.

@@ -1,8 +1,11 @@
 //! What a directory asks for its files. A new inode takes the policy of the directory it is created in.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::labels::{Domain, Labels};
+use crate::time::Timestamp;
 
 /// When acknowledged bytes must be on stable storage.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug, Default)]
@@ -23,6 +26,24 @@ pub struct Policy {
     pub copies: u8,
     pub durability: Durability,
     pub placement: PlacementId,
+}
+
+/// For how long what is removed from a directory stays in the trash, in seconds; 0: not at all. A new directory takes that of its parent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug, Default)]
+pub struct Retention(pub u32);
+
+impl Retention {
+    /// What is removed is gone.
+    pub const OFF: Self = Self(0);
+
+    pub fn is_off(self) -> bool {
+        self == Self::OFF
+    }
+
+    /// Until when something is kept that was removed at `deleted`.
+    pub fn ends(self, deleted: Timestamp) -> Timestamp {
+        deleted.saturating_add(Duration::from_secs(self.0.into()))
+    }
 }
 
 /// By which inodes and chunks name a [`Placement`]; the metaserver gives it out.

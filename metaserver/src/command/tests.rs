@@ -5,7 +5,7 @@ use cairn_proto::attr::{Credentials, SetAttr, SetTime};
 use cairn_proto::labels::Domain;
 use cairn_proto::meta::{ChunkExtent, NewNode, RenameMode, XattrMode};
 use cairn_proto::name::Name;
-use cairn_proto::policy::{Durability, PlacementId, PolicyChange};
+use cairn_proto::policy::{Durability, PlacementId, PolicyChange, Retention};
 use uuid::Uuid;
 
 use super::*;
@@ -221,6 +221,10 @@ fn what_the_metaserver_does_itself() {
     check_internal(Internal::ForgetServer { server: server() }, "02000202010a10abababababababababababababababab");
     let tunables = Tunables { repair_paused: true, repair_bytes_per_s: Some(300), repair_server_bytes_per_s: None };
     check_internal(Internal::SetTunables { tunables }, "02000202010b0101ac0200");
+    check_internal(Internal::SetRetention { inode: InodeId(300), retention: Retention(300) }, "02000202010cac02ac02");
+    let (inode, parent) = (InodeId(300), InodeId(2));
+    check_internal(Internal::Restore { inode, parent, name: name("n") }, "02000202010dac0202016e");
+    check_internal(Internal::DropTrash { inodes: vec![inode], expired: true }, "02000202010e01ac0201");
     check_internal(Internal::ReserveInodes { upto: InodeId(300) }, "020002020107ac02");
 }
 

@@ -12,6 +12,7 @@ mod chunks;
 mod directories;
 mod inodes;
 mod rest;
+mod trash;
 
 use cairn_proto::admin::Finding;
 use cairn_proto::ids::{ChunkHandle, InodeId};
@@ -53,6 +54,9 @@ enum Phase {
     FurtherLinks,
     Xattrs,
     Orphans,
+    Trash,
+    TrashByPlace,
+    TrashByTime,
     Delegations,
     Slots,
     Chunks,
@@ -65,6 +69,8 @@ struct Counted {
     orphans: u64,
     chunks: u64,
     garbage: u64,
+    trash: u64,
+    trash_bytes: u64,
 }
 
 /// One call at work: what it reads, and what it found.
@@ -100,13 +106,16 @@ impl Progress {
 }
 
 impl Phase {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Inodes,
         Self::Entries,
         Self::Listings,
         Self::FurtherLinks,
         Self::Xattrs,
         Self::Orphans,
+        Self::Trash,
+        Self::TrashByPlace,
+        Self::TrashByTime,
         Self::Delegations,
         Self::Slots,
         Self::Chunks,
@@ -121,6 +130,9 @@ impl Phase {
             Self::FurtherLinks => keys::all_further_links(),
             Self::Xattrs => keys::all_xattrs(),
             Self::Orphans => keys::orphans_after(InodeId(0)),
+            Self::Trash => keys::all_trash(),
+            Self::TrashByPlace => keys::all_trash_by_place(),
+            Self::TrashByTime => keys::all_trash_by_time(),
             Self::Delegations => keys::all_delegations(),
             Self::Slots => keys::all_slots(),
             Self::Chunks => keys::chunks_after(ChunkHandle(0)),
@@ -168,6 +180,8 @@ impl Check<'_> {
             Phase::FurtherLinks => self.check_further_link(key),
             Phase::Xattrs => self.check_xattr(key, value),
             Phase::Orphans => self.check_orphan(key, value),
+            Phase::Trash => self.check_trash(key, value),
+            Phase::TrashByPlace | Phase::TrashByTime => self.check_trash_index(key),
             Phase::Delegations => self.check_delegation(key, value),
             Phase::Slots => self.check_slot(key, value),
             Phase::Chunks => self.check_chunk(key, value),

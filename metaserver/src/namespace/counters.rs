@@ -23,11 +23,17 @@ pub struct Counters {
     pub chunks: u64,
     /// Chunks that no file has any more and whose copies are still to be deleted.
     pub garbage: u64,
+    /// Inodes in the trash; they are no orphans.
+    pub trash: u64,
+    /// Bytes that they hold.
+    pub trash_bytes: u64,
 }
 
 impl Stored for Counters {
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
     const NOUN: &'static str = "counters";
+    /// Before there was a trash.
+    const OLDER: &'static [(u8, &'static [u8])] = &[(1, &[0, 0])];
 }
 
 impl Default for Counters {
@@ -40,6 +46,8 @@ impl Default for Counters {
             orphans: 0,
             chunks: 0,
             garbage: 0,
+            trash: 0,
+            trash_bytes: 0,
         }
     }
 }

@@ -12,7 +12,7 @@ use cairn_proto::ids::{
 use cairn_proto::labels::Domain;
 use cairn_proto::meta::{ChangedDir, ClientInfo, Delegation};
 use cairn_proto::name::Name;
-use cairn_proto::policy::{Durability, Placement, PlacementId, Policy};
+use cairn_proto::policy::{Durability, Placement, PlacementId, Policy, Retention};
 use cairn_proto::time::Timestamp;
 use cairn_proto::transport::Endpoint;
 use uuid::Uuid;
@@ -32,6 +32,7 @@ use super::reply::{ChunkView, Reply};
 use super::server::Server;
 use super::session::Session;
 use super::slot::Slot;
+use super::trash::{Indexed, Trashed};
 use super::value::Stored;
 use super::xattr::Xattr;
 
@@ -81,6 +82,7 @@ fn inode(content: Content) -> Inode {
         policy: Policy { copies: 2, durability: Durability::Close, placement: Default::default() },
         home: LINK,
         xattr_bytes: 9,
+        retention: Retention(300),
     }
 }
 
@@ -111,6 +113,15 @@ fn keys_of_tables() {
     check_key(keys::xattr(INODE, b"user.a"), "140102030405060708757365722e61");
     check_key(keys::orphan(INODE), "150102030405060708");
     check_key(keys::delegation(INODE), "160102030405060708");
+    check_key(keys::trash(INODE), "170102030405060708");
+    check_key(
+        keys::trash_by_place(INODE, &name(), TIME, InodeId(300)),
+        "180102030405060708ff78008000000000000001c4653600fffffffffffffed3",
+    );
+    check_key(
+        keys::trash_by_time(Retention(300), TIME, InodeId(300)),
+        "190000012c7ffffffffffffffe3b9ac9ff000000000000012c",
+    );
     check_key(keys::slot(INODE, ChunkIndex(0x0a0b_0c0d)), "2001020304050607080a0b0c0d");
     check_key(keys::chunk(HANDLE), "211112131415161718");
     check_key(keys::garbage(HANDLE), "221112131415161718");
@@ -126,6 +137,11 @@ fn keys_come_apart_again() {
     assert_eq!(keys::parse_further_link(&keys::further_link(INODE, LINK)).unwrap(), (INODE, LINK));
     assert_eq!(keys::parse_xattr(&keys::xattr(INODE, b"user.a")).unwrap(), (INODE, Name::new(*b"user.a").unwrap()));
     assert_eq!(keys::parse_delegation(&keys::delegation(INODE)).unwrap(), INODE);
+    let by_place = keys::trash_by_place(INODE, &name(), TIME, InodeId(300));
+    assert_eq!(keys::parse_trash_by_place(&by_place).unwrap(), (name(), InodeId(300)));
+    keys::parse_trash_by_place(&by_place[..20]).expect_err("a key that is cut short");
+    let by_time = keys::trash_by_time(Retention(300), TIME, InodeId(300));
+    assert_eq!(keys::parse_trash_by_time(&by_time).unwrap(), (Retention(300), TIME, InodeId(300)));
     assert_eq!(keys::parse_slot(&keys::slot(INODE, ChunkIndex(9))).unwrap(), (INODE, ChunkIndex(9)));
     assert_eq!(keys::parse_server(&keys::server(server())).unwrap(), server());
     keys::parse_slot(&keys::inode(INODE)).expect_err("a key of another table");
@@ -143,6 +159,12 @@ fn ranges_hold_their_own() {
     assert!(range.start <= keys::slot(INODE, ChunkIndex(u32::MAX)));
     assert!(range.end > keys::slot(INODE, ChunkIndex(u32::MAX)));
     assert!(range.end <= keys::slot(InodeId(INODE.0 + 1), ChunkIndex(0)));
+    let removed = |secs| keys::trash_by_place(INODE, &name(), Timestamp { secs, nanos: 0 }, INODE);
+    assert!(removed(1) < removed(0) && removed(0) < removed(-1), "what was removed last comes first");
+    let range = keys::trash_at(INODE, &name());
+    assert!(range.start <= removed(1) && removed(-1) < range.end);
+    let longer = Name::new(b"\xffx\x01".to_vec()).unwrap();
+    assert!(range.end <= keys::trash_by_place(INODE, &longer, TIME, INODE), "another name");
     let range = keys::orphans_after(INODE);
     assert!(range.start > keys::orphan(INODE));
     assert!(range.start <= keys::orphan(InodeId(INODE.0 + 1)));
@@ -162,40 +184,57 @@ fn cluster_and_counters() {
         orphans: 5,
         chunks: 6,
         garbage: 7,
+        trash: 8,
+        trash_bytes: 9,
     };
-    check_value(counters, "01ac02020304050607");
+    check_value(counters, "02ac020203040506070809");
 }
 
 #[test]
 fn inodes() {
     check_value(
         inode(Content::File(File { size: 1 << 56, allocated: 4096 })),
-        "02ac02008080808080808080018020ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
+        "03ac02008080808080808080018020ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709ac02",
     );
     check_value(
         inode(Content::Directory(Directory { next_cookie: DirCookie(300), entries: 2 })),
-        "02ac0201ac0202ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
+        "03ac0201ac0202ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709ac02",
     );
     check_value(
         inode(Content::Symlink { target: b"to".to_vec() }),
-        "02ac020202746fed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
+        "03ac020202746fed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709ac02",
     );
     check_value(
         inode(Content::Fifo),
-        "02ac0203ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
+        "03ac0203ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709ac02",
     );
     check_value(
         inode(Content::Socket),
-        "02ac0204ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
+        "03ac0204ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709ac02",
     );
     check_value(
         inode(Content::CharDevice { rdev: 259 }),
-        "02ac02058302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
+        "03ac02058302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709ac02",
     );
     check_value(
         inode(Content::BlockDevice { rdev: 259 }),
-        "02ac02068302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709",
+        "03ac02068302ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709ac02",
     );
+}
+
+/// What was written before there was a trash is read as what has none.
+#[test]
+fn values_from_before_the_trash() {
+    let bytes = |golden: &str| (0..golden.len() / 2).map(|at| u8::from_str_radix(&golden[2 * at..2 * at + 2], 16).unwrap());
+    let old: Vec<u8> =
+        bytes("02ac0201ac0202ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709").collect();
+    let directory = inode(Content::Directory(Directory { next_cookie: DirCookie(300), entries: 2 }));
+    let expected = Inode { retention: Retention::OFF, ..directory };
+    assert_eq!(Inode::from_stored(b"key", &old).unwrap(), expected);
+    Inode::from_stored(b"key", &[&old[..], &[0]].concat()).expect_err("bytes left over are damage");
+    let old: Vec<u8> = bytes("01ac02020304050607").collect();
+    let counters = Counters::from_stored(b"key", &old).unwrap();
+    assert_eq!((counters.garbage, counters.trash, counters.trash_bytes), (7, 0, 0));
 }
 
 #[test]
@@ -205,6 +244,17 @@ fn entries() {
     check_value(FurtherLink, "01");
     check_value(Orphan { since: TIME }, "0103ff93ebdc03");
     check_value(Holder(SessionId(300)), "01ac02");
+    let trashed = Trashed {
+        parent: InodeId(300),
+        name: name(),
+        kind: FileKind::Directory,
+        deleted: TIME,
+        retention: Retention(300),
+        bytes: 5000,
+        next_cookie: DirCookie(7),
+    };
+    check_value(trashed, "01ac0202ff780103ff93ebdc03ac02882707");
+    check_value(Indexed, "01");
     check_value(Xattr(Bytes::from_static(b"value")), "010576616c7565");
 }
 

@@ -4,7 +4,7 @@ use cairn_proto::attr::{Attr, FileKind, S_ISGID, S_ISUID};
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{DirCookie, InodeId, LogIndex};
 use cairn_proto::meta::ChangedDir;
-use cairn_proto::policy::Policy;
+use cairn_proto::policy::{Policy, Retention};
 use cairn_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,8 @@ pub struct Inode {
     pub home: Link,
     /// Length of its list of xattrs, as `listxattr` counts: the names with a NUL each. 0: there are none.
     pub xattr_bytes: u32,
+    /// What becomes of what is removed from a directory; nothing else has one.
+    pub retention: Retention,
 }
 
 /// The four times of an inode.
@@ -79,8 +81,10 @@ pub struct Directory {
 }
 
 impl Stored for Inode {
-    const FORMAT: u8 = 2;
+    const FORMAT: u8 = 3;
     const NOUN: &'static str = "inode";
+    /// Before there was a trash.
+    const OLDER: &'static [(u8, &'static [u8])] = &[(2, &[0])];
 }
 
 impl Times {

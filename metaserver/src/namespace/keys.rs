@@ -13,6 +13,9 @@
 //! | `14` | xattrs | inode, name | [`super::xattr::Xattr`] |
 //! | `15` | orphans | inode | [`super::orphan::Orphan`] |
 //! | `16` | delegations | inode | [`super::delegation::Holder`] |
+//! | `17` | trash | inode | [`super::trash::Trashed`] |
+//! | `18` | trash by place | parent, name, `00`, removed (later first), inode | [`super::trash::Indexed`] |
+//! | `19` | trash by time | retention, removed, inode | [`super::trash::Indexed`] |
 //! | `20` | slots | inode, index | [`super::slot::Slot`] |
 //! | `21` | chunks | handle | [`super::chunk::Chunk`] |
 //! | `22` | garbage | handle | [`super::garbage::Garbage`] |
@@ -26,7 +29,8 @@
 use bytes::Bytes;
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, DirCookie, InodeId, ServerId, SessionId};
 use cairn_proto::name::Name;
-use cairn_proto::policy::PlacementId;
+use cairn_proto::policy::{PlacementId, Retention};
+use cairn_proto::time::Timestamp;
 use uuid::Uuid;
 
 use super::link::Link;
@@ -42,6 +46,9 @@ const LINKS: u8 = 0x13;
 const XATTRS: u8 = 0x14;
 const ORPHANS: u8 = 0x15;
 const DELEGATIONS: u8 = 0x16;
+const TRASH: u8 = 0x17;
+const TRASH_BY_PLACE: u8 = 0x18;
+const TRASH_BY_TIME: u8 = 0x19;
 const SLOTS: u8 = 0x20;
 const CHUNKS: u8 = 0x21;
 const GARBAGE: u8 = 0x22;
@@ -219,6 +226,89 @@ pub(super) fn all_delegations() -> KeyRange {
 
 pub(super) fn parse_delegation(key: &[u8]) -> Result<InodeId, StoreError> {
     Parts::new(DELEGATIONS, key)?.u64().map(InodeId)
+}
+
+pub(super) fn trash(inode: InodeId) -> Bytes {
+    key(TRASH, &[&inode.0.to_be_bytes()])
+}
+
+/// The whole trash.
+pub(super) fn all_trash() -> KeyRange {
+    KeyRange::under(key(TRASH, &[]))
+}
+
+pub(super) fn parse_trash(key: &[u8]) -> Result<InodeId, StoreError> {
+    Parts::new(TRASH, key)?.u64().map(InodeId)
+}
+
+/// What was removed last under a name comes first under it. No name has a NUL in it.
+pub(super) fn trash_by_place(parent: InodeId, name: &Name, deleted: Timestamp, inode: InodeId) -> Bytes {
+    let later_first = time_bytes(deleted).map(|byte| !byte);
+    let inode = (!inode.0).to_be_bytes();
+    key(TRASH_BY_PLACE, &[&parent.0.to_be_bytes(), name.as_bytes(), &[0], &later_first, &inode])
+}
+
+/// All that was removed from `parent`.
+pub(super) fn trash_in(parent: InodeId) -> KeyRange {
+    KeyRange::under(key(TRASH_BY_PLACE, &[&parent.0.to_be_bytes()]))
+}
+
+/// All that was removed under a name of `parent`.
+pub(super) fn trash_at(parent: InodeId, name: &Name) -> KeyRange {
+    KeyRange::under(key(TRASH_BY_PLACE, &[&parent.0.to_be_bytes(), name.as_bytes(), &[0]]))
+}
+
+pub(super) fn all_trash_by_place() -> KeyRange {
+    KeyRange::under(key(TRASH_BY_PLACE, &[]))
+}
+
+/// The name and the inode of a row.
+pub(super) fn parse_trash_by_place(key: &[u8]) -> Result<(Name, InodeId), StoreError> {
+    const BEHIND_THE_NAME: usize = 1 + TIME_BYTES + 8;
+    let mut parts = Parts::new(TRASH_BY_PLACE, key)?;
+    parts.u64()?;
+    let rest = parts.rest();
+    let (name, behind) = rest.len().checked_sub(BEHIND_THE_NAME).map(|at| rest.split_at(at)).ok_or_else(|| parts.bad())?;
+    let name = Name::new(name).map_err(|_| parts.bad())?;
+    let inode = behind.last_chunk::<8>().ok_or_else(|| parts.bad())?;
+    Ok((name, InodeId(!u64::from_be_bytes(*inode))))
+}
+
+pub(super) fn trash_by_time(retention: Retention, deleted: Timestamp, inode: InodeId) -> Bytes {
+    key(TRASH_BY_TIME, &[&retention.0.to_be_bytes(), &time_bytes(deleted), &inode.0.to_be_bytes()])
+}
+
+/// What is kept for so long, in the order in which it was removed.
+pub(super) fn trash_kept_for(retention: Retention) -> KeyRange {
+    KeyRange::under(key(TRASH_BY_TIME, &[&retention.0.to_be_bytes()]))
+}
+
+/// What is kept for `retention` or longer.
+pub(super) fn trash_kept_from(retention: Retention) -> KeyRange {
+    KeyRange::from(key(TRASH_BY_TIME, &[&retention.0.to_be_bytes()]), &key(TRASH_BY_TIME, &[]))
+}
+
+pub(super) fn all_trash_by_time() -> KeyRange {
+    KeyRange::under(key(TRASH_BY_TIME, &[]))
+}
+
+pub(super) fn parse_trash_by_time(key: &[u8]) -> Result<(Retention, Timestamp, InodeId), StoreError> {
+    let mut parts = Parts::new(TRASH_BY_TIME, key)?;
+    let retention = Retention(parts.u32()?);
+    let deleted = Timestamp { secs: (parts.u64()? ^ SIGN) as i64, nanos: parts.u32()? };
+    Ok((retention, deleted, InodeId(parts.u64()?)))
+}
+
+/// Of a time in a key.
+const TIME_BYTES: usize = 12;
+/// Flipped, times before the epoch come before those after it.
+const SIGN: u64 = 1 << 63;
+
+fn time_bytes(time: Timestamp) -> [u8; TIME_BYTES] {
+    let mut bytes = [0; TIME_BYTES];
+    bytes[..8].copy_from_slice(&(time.secs as u64 ^ SIGN).to_be_bytes());
+    bytes[8..].copy_from_slice(&time.nanos.to_be_bytes());
+    bytes
 }
 
 pub(super) fn slot(inode: InodeId, index: ChunkIndex) -> Bytes {

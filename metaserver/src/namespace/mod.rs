@@ -30,6 +30,7 @@ mod reply;
 pub mod server;
 pub mod session;
 pub mod slot;
+pub mod trash;
 mod tunables;
 mod value;
 pub mod xattr;

@@ -1,4 +1,4 @@
-//! Orphans: inodes without a name. They live while somebody holds them open; the leader, who knows that, has them reaped.
+//! Orphans: inodes without a name that are not in the [trash](super::trash) either. They live while somebody holds them open; the leader, who knows that, has them reaped.
 
 use cairn_proto::ids::InodeId;
 use cairn_proto::time::Timestamp;
@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::error::Outcome;
-use super::inode::Inode;
 use super::keys;
 use super::value::{Stored, save};
 use crate::store::{Read, StoreError};
@@ -23,10 +22,10 @@ impl Stored for Orphan {
     const NOUN: &'static str = "orphan";
 }
 
-/// `inode` has just lost its last name.
-pub(super) fn add(change: &mut Change<'_>, inode: &Inode) -> Outcome<()> {
+/// `inode` has just lost its last name, or what kept it without one.
+pub(super) fn add(change: &mut Change<'_>, inode: InodeId) -> Outcome<()> {
     let orphan = Orphan { since: change.at };
-    save(&mut change.txn, keys::orphan(inode.id), &orphan);
+    save(&mut change.txn, keys::orphan(inode), &orphan);
     change.counters()?.orphans += 1;
     Ok(())
 }

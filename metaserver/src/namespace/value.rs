@@ -16,6 +16,8 @@ pub(super) trait Stored: Serialize + DeserializeOwned {
     const FORMAT: u8;
     /// What a person calls it, for errors.
     const NOUN: &'static str;
+    /// Formats before, as far as they only lack fields at the end: what has to be put there to read them as this one.
+    const OLDER: &'static [(u8, &'static [u8])] = &[];
 
     fn to_stored(&self) -> Bytes {
         postcard::to_extend(self, vec![Self::FORMAT]).expect("stored types hold nothing that cannot be encoded").into()
@@ -23,13 +25,16 @@ pub(super) trait Stored: Serialize + DeserializeOwned {
 
     fn from_stored(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
         let damaged = || StoreError::bad_value(key, Self::NOUN);
-        match value.split_first() {
-            Some((&format, body)) if format == Self::FORMAT => match postcard::take_from_bytes(body) {
-                Ok((value, [])) => Ok(value),
-                _ => Err(damaged()),
-            },
+        let decode = |body: &[u8]| match postcard::take_from_bytes(body) {
+            Ok((value, [])) => Ok(value),
             _ => Err(damaged()),
+        };
+        let (&format, body) = value.split_first().ok_or_else(damaged)?;
+        if format == Self::FORMAT {
+            return decode(body);
         }
+        let (_, missing) = Self::OLDER.iter().find(|(older, _)| *older == format).ok_or_else(damaged)?;
+        decode(&[body, missing].concat())
     }
 }
 

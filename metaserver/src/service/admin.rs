@@ -14,9 +14,13 @@ use cairn_proto::meta::MAX_CHUNKS_PER_CALL;
 use cairn_proto::name::Name;
 use cairn_proto::scrub::ScrubOrder;
 use cairn_proto::simulation::{Scenario, SimulationPage};
+use cairn_proto::trash::{
+    RestoreRequest, RestoreResume, RestoredDir, RestoredPage, RestoredTop, TrashCount, TrashCursor, TrashFilter,
+    TrashPage,
+};
 use tarpc::context::Context;
 
-use super::{Shared, policy, servers, status};
+use super::{Shared, policy, restore, servers, status, trash};
 use crate::cluster::locate::location;
 use crate::cluster::simulate;
 use crate::command::Internal;
@@ -49,7 +53,8 @@ impl AdminService for AdminFace {
         let views = chunks_from(shared, &found, first_chunk)?;
         let chunks = views.into_iter().map(|view| chunk_info(shared, view)).collect();
         let placement = shared.cluster.placement(found.policy.placement)?;
-        Ok(InodeInfo { attr: found.attr(), path, policy: found.policy, placement, xattrs, chunks })
+        let retention = found.is_directory().then_some(found.retention);
+        Ok(InodeInfo { attr: found.attr(), path, policy: found.policy, placement, retention, xattrs, chunks })
     }
 
     async fn resolve(self, _: Context, path: Vec<Name>) -> Result<InodeId, FsError> {
@@ -112,6 +117,46 @@ impl AdminService for AdminFace {
             return Err(FsError::InvalidArgument);
         }
         fsck::recheck(&self.0.cluster, &self.0.clients, data, chunks).await
+    }
+
+    async fn trash(
+        self,
+        _: Context,
+        filter: TrashFilter,
+        after: Option<TrashCursor>,
+    ) -> Result<TrashPage, FsError> {
+        if after.is_none() {
+            self.0.clients.flush_all().await;
+        }
+        trash::page(&self.0, &filter, after)
+    }
+
+    async fn restore(self, _: Context, request: RestoreRequest) -> Result<RestoredTop, AdminError> {
+        self.0.clients.flush_all().await;
+        restore::top(&self.0, request).await
+    }
+
+    async fn restore_below(
+        self,
+        _: Context,
+        directory: RestoredDir,
+        all: bool,
+        resume: Option<RestoreResume>,
+    ) -> Result<RestoredPage, AdminError> {
+        Ok(restore::below(&self.0, directory, all, resume).await?)
+    }
+
+    async fn empty_trash(
+        self,
+        _: Context,
+        filter: TrashFilter,
+        after: Option<TrashCursor>,
+        dry: bool,
+    ) -> Result<(TrashCount, Option<TrashCursor>), FsError> {
+        if after.is_none() {
+            self.0.clients.flush_all().await;
+        }
+        trash::empty(&self.0, &filter, after, dry).await
     }
 }
 

@@ -7,8 +7,10 @@ mod chunkservers;
 mod clients;
 mod mutate;
 mod policy;
+mod restore;
 mod servers;
 mod status;
+mod trash;
 
 use std::sync::Arc;
 use std::time::Duration;

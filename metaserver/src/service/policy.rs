@@ -6,7 +6,7 @@ use cairn_proto::error::{AdminError, FsError};
 use cairn_proto::ids::{DirCookie, InodeId};
 use cairn_proto::labels::Domain;
 use cairn_proto::meta::{MAX_DIR_PAGE, Mutation, ReadDir};
-use cairn_proto::policy::{Placement, PlacementId, Policy, PolicyChange};
+use cairn_proto::policy::{Placement, PlacementId, Policy, PolicyChange, Retention};
 use futures::future::try_join_all;
 
 use super::Shared;
@@ -24,7 +24,7 @@ pub(super) async fn set(
     set: PolicySet,
     recursive: bool,
 ) -> Result<PolicyInfo, AdminError> {
-    let PolicySet { copies, durability, spread, on, loose } = set;
+    let PolicySet { copies, durability, spread, on, loose, retention } = set;
     let before = shared.state.read(|read| query::policy_of(read, inode))?;
     let known = shared.cluster.placement(before.placement)?;
     let places_change = spread.is_some() || on.is_some() || loose.is_some();
@@ -39,11 +39,13 @@ pub(super) async fn set(
     }
     let id = if places_change { Some(define(shared, &placement).await?) } else { None };
     let change = PolicyChange { copies, durability, placement: id };
-    let policy = shared.set_policy(inode, change).await?;
+    let set = Set { change, retention };
+    set.apply(shared, inode).await?;
     if recursive {
-        shared.set_policy_below(inode, change).await?;
+        set.apply_below(shared, inode).await?;
     }
-    Ok(PolicyInfo { policy, placement })
+    let found = shared.state.read(|read| query::get_inode(read, inode))?;
+    Ok(PolicyInfo { policy: found.policy, placement, retention: found.is_directory().then_some(found.retention) })
 }
 
 /// Whether the servers allow so many copies where they are asked to be.
@@ -76,6 +78,72 @@ fn unexpected(reply: &Reply) -> FsError {
     FsError::Storage
 }
 
+/// What is set.
+#[derive(Clone, Copy)]
+struct Set {
+    change: PolicyChange,
+    retention: Option<Retention>,
+}
+
+impl Set {
+    /// For one inode.
+    async fn apply(self, shared: &Shared, inode: InodeId) -> Result<(), FsError> {
+        // First: it is refused for what is no directory.
+        if let Some(retention) = self.retention {
+            shared.set_retention(inode, retention).await?;
+        }
+        self.apply_to_file(shared, inode).await
+    }
+
+    /// What there is to set of a file.
+    async fn apply_to_file(self, shared: &Shared, inode: InodeId) -> Result<(), FsError> {
+        if self.change == PolicyChange::default() {
+            return Ok(());
+        }
+        shared.set_policy(inode, self.change).await.map(drop)
+    }
+
+    /// Changes the policy of everything below a directory, as it is found: what is created meanwhile inherits the new one.
+    async fn apply_below(self, shared: &Shared, top: InodeId) -> Result<(), FsError> {
+        let mut directories = vec![top];
+        while let Some(inode) = directories.pop() {
+            let mut after = DirCookie::START;
+            loop {
+                let request = ReadDir { inode, after, limit: MAX_DIR_PAGE, plus: false };
+                let page = match shared.state.read(|read| query::read_dir(read, request)) {
+                    Ok(page) => page,
+                    // A file, or a directory that was removed meanwhile.
+                    Err(FsError::NotDirectory | FsError::Stale(_)) => break,
+                    Err(error) => return Err(error),
+                };
+                let of_kind = |kind| page.entries.iter().filter(move |entry| entry.kind == kind).map(|e| e.inode);
+                directories.extend(of_kind(FileKind::Directory));
+                let below = async |inode, is_directory| {
+                    let done =
+                        if is_directory { self.apply(shared, inode).await } else { self.apply_to_file(shared, inode).await };
+                    unless_gone(done)
+                };
+                let all: Vec<_> = of_kind(FileKind::Directory)
+                    .map(|inode| (inode, true))
+                    .chain(of_kind(FileKind::File).map(|inode| (inode, false)))
+                    .collect();
+                for some in all.chunks(POLICY_BATCH) {
+                    try_join_all(some.iter().map(|&(inode, is_directory)| below(inode, is_directory))).await?;
+                }
+                match page.entries.last() {
+                    Some(last) if !page.end => after = last.cookie,
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unless_gone(result: Result<(), FsError>) -> Result<(), FsError> {
+    if matches!(result, Err(FsError::Stale(_))) { Ok(()) } else { result }
+}
+
 impl Shared {
     async fn set_policy(&self, inode: InodeId, change: PolicyChange) -> Result<Policy, FsError> {
         let propose = || {
@@ -89,38 +157,8 @@ impl Shared {
         }
     }
 
-    /// Changes the policy of everything below a directory, as it is found: what is created meanwhile inherits the new one.
-    async fn set_policy_below(&self, top: InodeId, change: PolicyChange) -> Result<(), FsError> {
-        let mut directories = vec![top];
-        while let Some(inode) = directories.pop() {
-            let mut after = DirCookie::START;
-            loop {
-                let request = ReadDir { inode, after, limit: MAX_DIR_PAGE, plus: false };
-                let page = match self.state.read(|read| query::read_dir(read, request)) {
-                    Ok(page) => page,
-                    // A file, or a directory that was removed meanwhile.
-                    Err(FsError::NotDirectory | FsError::Stale(_)) => break,
-                    Err(error) => return Err(error),
-                };
-                let of_kind = |kind| page.entries.iter().filter(move |entry| entry.kind == kind).map(|e| e.inode);
-                directories.extend(of_kind(FileKind::Directory));
-                let all: Vec<_> = of_kind(FileKind::Directory).chain(of_kind(FileKind::File)).collect();
-                for some in all.chunks(POLICY_BATCH) {
-                    try_join_all(some.iter().map(|&inode| self.set_policy_unless_gone(inode, change))).await?;
-                }
-                match page.entries.last() {
-                    Some(last) if !page.end => after = last.cookie,
-                    _ => break,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn set_policy_unless_gone(&self, inode: InodeId, change: PolicyChange) -> Result<(), FsError> {
-        match self.set_policy(inode, change).await {
-            Ok(_) | Err(FsError::Stale(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+    async fn set_retention(&self, inode: InodeId, retention: Retention) -> Result<(), FsError> {
+        let propose = || self.state.internal(Internal::SetRetention { inode, retention });
+        self.clients.recalling_to_the_end(propose).await.map(drop)
     }
 }

@@ -3,6 +3,7 @@
 use cairn_proto::admin::{ClusterStatus, RepairStatus, ServerStats, ServerStatus, WorkerStatus};
 use cairn_proto::error::FsError;
 use cairn_proto::transport::RequestCounters;
+use cairn_proto::trash::TrashCount;
 use cairn_runtime::worker::WorkerStatus as Worker;
 
 use super::Shared;
@@ -23,6 +24,7 @@ pub(super) fn status(shared: &Shared) -> Result<ClusterStatus, FsError> {
         inodes: counters.inodes,
         chunks: shared.census.counts(counters.chunks, counters.garbage, shared.cluster.damage.len() as u64, now),
         repair: repair(shared),
+        trash: TrashCount { entries: counters.trash, bytes: counters.trash_bytes },
         workers: shared.workers.list().into_iter().map(|worker| of_worker(shared, &counters, worker)).collect(),
     })
 }

@@ -15,6 +15,7 @@ pub mod open_files;
 pub mod reaper;
 pub mod recalls;
 pub mod table;
+pub mod trash;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

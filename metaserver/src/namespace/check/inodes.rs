@@ -5,7 +5,7 @@ use cairn_proto::ids::InodeId;
 use super::Check;
 use crate::namespace::inode::{self, Content, Inode};
 use crate::namespace::value::Stored;
-use crate::namespace::{dentry, keys, link, orphan, slot, xattr};
+use crate::namespace::{dentry, keys, link, orphan, slot, trash, xattr};
 use crate::store::StoreError;
 
 /// Slots and further links of one inode that are gone through at once; of an inode with more, the sums are not checked.
@@ -51,9 +51,19 @@ impl Check<'_> {
     }
 
     fn check_removed(&mut self, inode: &Inode) -> Result<(), StoreError> {
-        if !orphan::contains(self.read, inode.id)? {
-            let what = format!("{} has no name and is not among the orphans: it is never freed", inode.id);
-            self.found("lost-inode", Some(inode.id), None, what);
+        let trashed = trash::find(self.read, inode.id);
+        let kept = self.decoded(trashed)?.is_none_or(|trashed| trashed.is_some());
+        match (orphan::contains(self.read, inode.id)?, kept) {
+            (false, false) => {
+                let what =
+                    format!("{} has no name and is neither in the trash nor an orphan: it is never freed", inode.id);
+                self.found("lost-inode", Some(inode.id), None, what);
+            }
+            (true, true) => {
+                let what = format!("{} is in the trash, and yet among the orphans: it is not kept", inode.id);
+                self.found("orphan-in-trash", Some(inode.id), None, what);
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -73,6 +73,8 @@ impl Check<'_> {
             ("orphans", now.orphans, counted.orphans),
             ("chunks", now.chunks, counted.chunks),
             ("chunks of garbage", now.garbage, counted.garbage),
+            ("inodes in the trash", now.trash, counted.trash),
+            ("bytes in the trash", now.trash_bytes, counted.trash_bytes),
         ];
         for (what, noted, found) in all {
             if noted != found {

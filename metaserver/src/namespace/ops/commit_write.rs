@@ -10,7 +10,7 @@ use cairn_proto::time::Timestamp;
 use super::super::change::Change;
 use super::super::error::Outcome;
 use super::super::reply::Reply;
-use super::super::{chunk, inode, slot, xattr};
+use super::super::{chunk, inode, slot, trash, xattr};
 use super::set_attr::valid;
 
 pub(super) struct CommitWrite<'a> {
@@ -45,6 +45,7 @@ impl CommitWrite<'_> {
             inode.clear_suid_sgid();
         }
         xattr::drop_capabilities(change, &mut inode)?;
+        trash::resized(change, &inode)?;
         change.save(&mut inode);
         Ok(Reply::Attr(inode.attr()))
     }

@@ -6,6 +6,7 @@ use cairn_proto::error::FsError;
 use cairn_proto::ids::InodeId;
 use cairn_proto::meta::NewNode;
 use cairn_proto::name::Name;
+use cairn_proto::policy::Retention;
 
 use super::super::change::Change;
 use super::super::delegation;
@@ -56,6 +57,7 @@ impl Create<'_> {
         let mut inode = Inode {
             id: self.fresh_id(change)?,
             nlink: if content.kind() == FileKind::Directory { 2 } else { 1 },
+            retention: if content.kind() == FileKind::Directory { parent.retention } else { Retention::OFF },
             content,
             mode: self.mode & MODE_BITS,
             uid: self.owner.uid,

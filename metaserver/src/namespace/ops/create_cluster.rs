@@ -3,7 +3,7 @@
 use cairn_proto::attr::MODE_BITS;
 use cairn_proto::error::FsError;
 use cairn_proto::ids::{ClusterId, DirCookie, InodeId, LogIndex};
-use cairn_proto::policy::Policy;
+use cairn_proto::policy::{Policy, Retention};
 
 use super::super::change::Change;
 use super::super::cluster::{self, Cluster};
@@ -41,6 +41,7 @@ impl CreateCluster {
             // The root is its own parent, and no entry names it.
             home: Link { parent: InodeId::ROOT, cookie: DirCookie::START },
             xattr_bytes: 0,
+            retention: Retention::OFF,
         };
         change.save(&mut root);
         cluster::put(&mut change.txn, &Cluster { id: self.cluster, created: change.at });

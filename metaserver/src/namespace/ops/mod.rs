@@ -8,6 +8,7 @@ mod create;
 mod create_cluster;
 mod define_placement;
 mod drop_garbage;
+mod drop_trash;
 mod link;
 pub(super) mod reap;
 mod remember_server;
@@ -15,12 +16,14 @@ mod remove_xattr;
 mod rename;
 mod replace_failed;
 mod reserve_inodes;
+mod restore;
 mod return_delegation;
 mod rmdir;
 mod session;
 mod set_attr;
 mod set_members;
 mod set_policy;
+mod set_retention;
 mod set_tunables;
 mod set_xattr;
 mod take_delegation;
@@ -122,6 +125,9 @@ fn execute_internal(change: &mut Change<'_>, internal: &Internal) -> Outcome<Rep
         Internal::DefinePlacement { placement } => define_placement::define_placement(change, placement),
         Internal::SetServerMode { server, mode } => remember_server::set_server_mode(change, *server, *mode),
         Internal::SetTunables { tunables } => set_tunables::set_tunables(change, tunables),
+        Internal::SetRetention { inode, retention } => set_retention::set_retention(change, *inode, *retention),
+        Internal::Restore { inode, parent, name } => restore::restore(change, *inode, *parent, name),
+        Internal::DropTrash { inodes, expired } => drop_trash::drop_trash(change, inodes, *expired),
         Internal::ForgetServer { server } => remember_server::forget_server(change, *server),
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn rename(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, mo
     let before = (old_parent.changed_at, new_parent.changed_at);
     let Names { moved, replaced, exchanged } = match target {
         Some(target) if mode == RenameMode::Exchange => exchange(change, from, to, source, target)?,
-        Some(target) => replace(change, from, to, source, target)?,
+        Some(target) => replace(change, from, (&new_parent, to.1), source, target)?,
         None => relocate(change, from, to, source)?,
     };
     let at = change.at;
@@ -127,7 +127,13 @@ fn relocate(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Den
 }
 
 /// To a name that was something else's: that loses it.
-fn replace(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Dentry, target: Dentry) -> Outcome<Names> {
+fn replace(
+    change: &mut Change<'_>,
+    from: Place<'_>,
+    (new_parent, new_name): (&Inode, &Name),
+    source: Dentry,
+    target: Dentry,
+) -> Outcome<Names> {
     match (source.is_directory(), target.is_directory()) {
         (true, false) => return Err(FsError::NotDirectory.into()),
         (false, true) => return Err(FsError::IsDirectory.into()),
@@ -137,11 +143,11 @@ fn replace(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, source: Dent
         _ => {}
     }
     let mut moved = inode::of_entry(&change.txn, source.inode)?;
-    let place = target.link(to.0);
+    let place = target.link(new_parent.id);
     remove_entry(change, from, source)?;
     // The name keeps its place in the listing; a directory that goes takes the place in `nlink` of the one that was there.
-    dentry::write(&mut change.txn, place, to.1, source.inode, source.kind);
-    let replaced = lose_name(change, target.inode, place)?;
+    dentry::write(&mut change.txn, place, new_name, source.inode, source.kind);
+    let replaced = lose_name(change, target.inode, new_parent, new_name, place)?;
     link::relocate(&mut change.txn, &mut moved, source.link(from.0), place);
     moved.times.ctime = change.at;
     change.save(&mut moved);

@@ -22,6 +22,6 @@ pub(super) fn rmdir(change: &mut Change<'_>, parent: InodeId, name: &Name) -> Ou
     parent.nlink -= 1;
     parent.touch_contents(change.at);
     change.save(&mut parent);
-    let inode = lose_name(change, dentry.inode, dentry.link(parent.id))?;
+    let inode = lose_name(change, dentry.inode, &parent, name, dentry.link(parent.id))?;
     Ok(Reply::Removed { attr: inode.attr(), parent: parent.changed(before) })
 }

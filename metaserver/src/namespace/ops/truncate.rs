@@ -14,6 +14,7 @@ use super::super::chunk;
 use super::super::error::Outcome;
 use super::super::inode::Inode;
 use super::super::slot::{self, Slot};
+use super::super::trash;
 
 /// Sets the size of a file; `inode` is saved by the caller. A file that grows keeps the chunks it has: those that were allocated
 /// ahead, and the mark of an earlier cut.
@@ -28,7 +29,7 @@ pub(super) fn resize(change: &mut Change<'_>, inode: &mut Inode, size: u64) -> O
         file.allocated = file.allocated.saturating_sub(freed);
     }
     file.size = size;
-    Ok(())
+    trash::resized(change, inode)
 }
 
 /// Lets go of what is beyond `size`; answers the bytes that were allocated there.

@@ -9,7 +9,7 @@ use super::super::error::Outcome;
 use super::super::inode::{self, Inode};
 use super::super::link::{self, Link};
 use super::super::reply::Reply;
-use super::super::{delegation, dentry, orphan};
+use super::super::{delegation, dentry, orphan, trash};
 
 pub(super) fn unlink(change: &mut Change<'_>, parent: InodeId, name: &Name) -> Outcome<Reply> {
     let mut parent = inode::get_directory(&change.txn, parent)?;
@@ -21,12 +21,19 @@ pub(super) fn unlink(change: &mut Change<'_>, parent: InodeId, name: &Name) -> O
     dentry::remove(&mut change.txn, &mut parent, name, &dentry)?;
     parent.touch_contents(change.at);
     change.save(&mut parent);
-    let inode = lose_name(change, dentry.inode, dentry.link(parent.id))?;
+    let inode = lose_name(change, dentry.inode, &parent, name, dentry.link(parent.id))?;
     Ok(Reply::Removed { attr: inode.attr(), parent: parent.changed(before) })
 }
 
-/// An inode's entry at `link` is gone. Without any other it becomes an orphan; a directory has never another.
-pub(super) fn lose_name(change: &mut Change<'_>, id: InodeId, link: Link) -> Outcome<Inode> {
+/// An inode's entry at `link`, which was `name` in `parent`, is gone. Without any other it goes to the trash, where the parent has one,
+/// or becomes an orphan; a directory has never another.
+pub(super) fn lose_name(
+    change: &mut Change<'_>,
+    id: InodeId,
+    parent: &Inode,
+    name: &Name,
+    link: Link,
+) -> Outcome<Inode> {
     let mut inode = inode::of_entry(&change.txn, id)?;
     inode.nlink = if inode.is_directory() { 0 } else { inode.nlink.saturating_sub(1) };
     link::remove(&mut change.txn, &mut inode, link)?;
@@ -35,7 +42,11 @@ pub(super) fn lose_name(change: &mut Change<'_>, id: InodeId, link: Link) -> Out
         delegation::end(&mut change.txn, id)?;
     }
     if inode.nlink == 0 {
-        orphan::add(change, &inode)?;
+        if parent.retention.is_off() {
+            orphan::add(change, inode.id)?;
+        } else {
+            trash::add(change, &inode, parent, name)?;
+        }
     }
     change.save(&mut inode);
     Ok(inode)
