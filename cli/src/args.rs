@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use cairn_proto::labels::Domain;
-use cairn_proto::policy::Durability;
+use cairn_proto::policy::{Durability, Retention};
 use cairn_proto::transport::Endpoint;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{chunkserver, metaserver, mount, repair, scrub, server, simulate, up};
+use crate::commands::{chunkserver, metaserver, mount, repair, scrub, server, simulate, trash, up};
 
 #[derive(Debug, Parser)]
 #[command(name = "cairn", version, about = "CairnFS: a distributed file system that you mount", max_term_width = 100)]
@@ -44,6 +44,9 @@ pub enum Command {
     /// Show or change what a directory asks for its files
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Show what was removed, restore it, or remove it for good
+    #[command(subcommand)]
+    Trash(trash::TrashCommand),
     /// Look after chunkservers: drain, maintain, remove them
     #[command(subcommand)]
     Server(server::ServerCommand),
@@ -156,6 +159,9 @@ pub struct PolicySetArgs {
     /// The opposite of --loose
     #[arg(long)]
     pub strict: bool,
+    /// Keep what is removed here for so long, as in 7d; `off`: what is removed is gone. Directories only
+    #[arg(long, value_name = "TIME", value_parser = parse_retention)]
+    pub trash: Option<Retention>,
     /// Everything below, too: existing files get more copies, or fewer, in the background
     #[arg(short, long)]
     pub recursive: bool,
@@ -205,6 +211,19 @@ impl From<DurabilityArg> for Durability {
             DurabilityArg::Write => Self::Write,
         }
     }
+}
+
+/// In the place of a time: nothing is kept.
+const TRASH_OFF: &str = "off";
+
+fn parse_retention(text: &str) -> Result<Retention, String> {
+    if text == TRASH_OFF {
+        return Ok(Retention::OFF);
+    }
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; it is a time as in 7d, or `off`"))?;
+    // Less than a second is not the same as nothing.
+    let secs = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    u32::try_from(secs).map(Retention).map_err(|_| "136 years at most".to_owned())
 }
 
 #[derive(Debug, Args)]

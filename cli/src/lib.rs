@@ -57,6 +57,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Simulate(command) => wait_for(commands::simulate::run(command))?,
         Command::Repair(command) => wait_for(commands::repair::run(command))?,
         Command::Server(command) => wait_for(commands::server::run(command))?,
+        Command::Trash(command) => return wait_for(commands::trash::run(command)),
         Command::Scrub(command) => return wait_for(commands::scrub::run(command)),
         Command::Fsck(args) => return wait_for(commands::fsck::run(args)),
         Command::Checkpoint(args) => wait_for(commands::checkpoint::run(args))?,

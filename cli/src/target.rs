@@ -68,6 +68,37 @@ pub fn metaserver_at(place: &Path) -> Result<Endpoint> {
     }
 }
 
+/// The metaserver that is meant by a path, and the path from the root of the file system: what it leads to need not be there, as little as the
+/// directories on the way.
+pub fn names_of(path: &Path, meta: Option<Endpoint>) -> Result<(Endpoint, Vec<Name>)> {
+    if let Some(endpoint) = meta {
+        return Ok((endpoint, names(path)?));
+    }
+    let shown = || path.display().to_string();
+    let whole = std::path::absolute(path).with_context(shown)?;
+    // The last component may be a symlink, which is then meant itself; `..` is left to the kernel, where there is what it leads to.
+    let mut above = whole.as_path();
+    let mut behind = Vec::new();
+    let real = loop {
+        let Some(parent) = above.parent() else { break above.to_owned() };
+        match above.components().next_back() {
+            Some(Component::Normal(name)) => behind.push(name),
+            _ if behind.is_empty() => break above.canonicalize().with_context(shown)?,
+            _ => bail!("{}: `..` behind something that is not there", path.display()),
+        }
+        above = parent;
+        if let Ok(real) = above.canonicalize() {
+            break real;
+        }
+    };
+    let real: PathBuf = std::iter::once(real.as_os_str()).chain(behind.into_iter().rev()).collect();
+    let mount = mountinfo::holding(&mountinfo::read()?, &real).with_context(|| {
+        format!("{} is not on a CairnFS mount: mount it first, or give --meta HOST:PORT", path.display())
+    })?;
+    let from_root = real.strip_prefix(&mount.mountpoint).unwrap_or(&real);
+    Ok((mount.endpoint, names(from_root)?))
+}
+
 fn mount_of(path: &Path) -> Result<MountEntry> {
     // The last component may be a symlink, which is then meant itself.
     let parent = match path.parent() {

@@ -16,6 +16,7 @@ use crate::lock::{Lock, LockOutcome, LockRange, LocksOf};
 use crate::name::Name;
 use crate::policy::{Policy, PolicyChange};
 use crate::time::Timestamp;
+use crate::trash::{TrashCursor, TrashEntry, TrashPage};
 
 /// Bytes in the longest value of one extended attribute (`XATTR_SIZE_MAX`).
 pub const XATTR_SIZE_MAX: usize = 64 << 10;
@@ -379,6 +380,8 @@ pub struct DirPage {
     pub parent: InodeId,
     /// The session may remember the entries.
     pub leased: bool,
+    /// What is removed from the directory is kept in the trash: bytes that were written to it are to be sent all the same.
+    pub keeps: bool,
 }
 
 /// Space and counts of the file system, in bytes as users can fill them (copies accounted for by the default policy).
@@ -475,6 +478,13 @@ pub trait MetaService {
     /// servers again and again and do not say it: it changes only when a server is started with other labels. One that is not known is
     /// left out.
     async fn places(servers: Vec<ServerId>) -> Result<Vec<ServerPlace>, FsError>;
+
+    /// What was removed and is kept, in the order of removal, behind `after`.
+    async fn trash(session: SessionId, after: Option<TrashCursor>) -> Result<TrashPage, FsError>;
+    /// One inode in the trash; `NotFound` where it is not there.
+    async fn trashed(session: SessionId, inode: InodeId) -> Result<TrashEntry, FsError>;
+    /// It leaves the trash for good, if it is in it.
+    async fn drop_trash(session: SessionId, inode: InodeId) -> Result<(), FsError>;
 }
 
 /// Where a chunkserver stands.

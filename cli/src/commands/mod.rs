@@ -15,6 +15,7 @@ pub mod simulate;
 pub mod stats;
 pub mod status;
 pub mod sync;
+pub mod trash;
 pub mod umount;
 pub mod up;
 

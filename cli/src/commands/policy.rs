@@ -23,13 +23,13 @@ pub async fn run(command: PolicyCommand) -> Result<()> {
 async fn show(args: InfoArgs) -> Result<()> {
     let target = Target::find(&args.path, args.meta.meta).await?;
     let info = info::fetch(&target, 0).await?;
-    print(&PolicyView::new(info.policy, &info.placement), args.json)
+    print(&PolicyView::new(info.policy, &info.placement, info.retention), args.json)
 }
 
 async fn set(args: PolicySetArgs) -> Result<()> {
     let change = change(&args)?;
     if change == PolicySet::default() {
-        bail!("nothing to set: give --copies, --durability, --spread, --on, --loose or --strict");
+        bail!("nothing to set: give --copies, --durability, --spread, --on, --loose, --strict or --trash");
     }
     let target = Target::find(&args.path, args.meta.meta).await?;
     let (inode, recursive) = (target.inode, args.recursive);
@@ -38,7 +38,7 @@ async fn set(args: PolicySetArgs) -> Result<()> {
         client.set_policy(context, inode, change, recursive).await
     };
     let now = target.admin.call(&what, call).await?;
-    print(&PolicyView::new(now.policy, &now.placement), args.json)
+    print(&PolicyView::new(now.policy, &now.placement, now.retention), args.json)
 }
 
 fn change(args: &PolicySetArgs) -> Result<PolicySet> {
@@ -53,6 +53,7 @@ fn change(args: &PolicySetArgs) -> Result<PolicySet> {
         spread: args.spread.map(Into::into),
         on,
         loose: if args.loose { Some(true) } else { args.strict.then_some(false) },
+        retention: args.trash,
     })
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
 use cairn_proto::admin::{ChunkInfo, InodeInfo};
 use cairn_proto::attr::{Attr, FileKind};
 use cairn_proto::labels::Domain;
-use cairn_proto::policy::{Durability, Placement, Policy};
+use cairn_proto::policy::{Durability, Placement, Policy, Retention};
 use serde::Serialize;
 
 use super::{bytes, seconds, table};
@@ -43,6 +44,8 @@ pub struct PolicyView {
     /// Labels that servers of copies have.
     pub on: BTreeMap<String, String>,
     pub loose: bool,
+    /// Seconds for which a directory keeps what is removed from it; 0: not at all. `null` of what is no directory.
+    pub trash_s: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,7 +70,7 @@ pub struct ReplicaView {
 impl InfoView {
     /// `chunks` of `info` are its first ones; the rest is added with [`InfoView::add_chunks`].
     pub fn new(info: InodeInfo) -> Self {
-        let InodeInfo { attr, path, policy, placement, xattrs, chunks } = info;
+        let InodeInfo { attr, path, policy, placement, retention, xattrs, chunks } = info;
         let Attr {
             inode,
             kind,
@@ -99,7 +102,7 @@ impl InfoView {
             mtime: seconds(mtime),
             ctime: seconds(ctime),
             btime: seconds(btime),
-            policy: PolicyView::new(policy, &placement),
+            policy: PolicyView::new(policy, &placement, retention),
             xattrs: xattrs.iter().map(ToString::to_string).collect(),
             chunks: Vec::new(),
         };
@@ -159,7 +162,7 @@ impl InfoView {
 }
 
 impl PolicyView {
-    pub fn new(policy: Policy, placement: &Placement) -> Self {
+    pub fn new(policy: Policy, placement: &Placement, retention: Option<Retention>) -> Self {
         let Policy { copies, durability, placement: _ } = policy;
         let Placement { spread, on, loose } = placement;
         let durability = match durability {
@@ -167,7 +170,8 @@ impl PolicyView {
             Durability::Close => "close",
             Durability::Write => "write",
         };
-        Self { copies, durability, spread: spread.map(Domain::key), on: on.clone().into(), loose: *loose }
+        let trash_s = retention.map(|Retention(seconds)| seconds);
+        Self { copies, durability, spread: spread.map(Domain::key), on: on.clone().into(), loose: *loose, trash_s }
     }
 }
 
@@ -180,7 +184,16 @@ impl Display for PolicyView {
         for (key, value) in &self.on {
             write!(f, ", on {key}={value}")?;
         }
-        if self.loose { f.write_str(" (as far as the servers allow)") } else { Ok(()) }
+        if self.loose {
+            f.write_str(" (as far as the servers allow)")?;
+        }
+        match self.trash_s {
+            Some(seconds @ 1..) => {
+                let time = humantime::format_duration(Duration::from_secs(seconds.into()));
+                write!(f, ", what is removed is kept for {time}")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -188,7 +201,7 @@ fn root_if_empty(path: String) -> String {
     if path.is_empty() { "/".into() } else { path }
 }
 
-fn kind_word(kind: FileKind) -> &'static str {
+pub(super) fn kind_word(kind: FileKind) -> &'static str {
     match kind {
         FileKind::File => "file",
         FileKind::Directory => "directory",

@@ -10,6 +10,7 @@ pub mod simulation;
 pub mod stats;
 pub mod status;
 mod table;
+pub mod trash;
 
 use crate::out::say;
 use anyhow::Result;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::repair::RepairView;
 use super::scrub::ScrubView;
+use super::trash::count;
 use super::{bytes, millis, table};
 use crate::out::say;
 
@@ -21,6 +22,7 @@ pub struct StatusView {
     pub fs: FsView,
     pub chunks: ChunksView,
     pub repair: RepairView,
+    pub trash: TrashView,
     pub workers: Vec<WorkerView>,
 }
 
@@ -74,6 +76,14 @@ pub struct ChunksView {
     pub counted_ms: Option<u64>,
 }
 
+/// What was removed and is kept.
+#[derive(Debug, Serialize)]
+pub struct TrashView {
+    pub entries: u64,
+    /// Of one copy.
+    pub bytes: u64,
+}
+
 #[derive(Debug, Serialize)]
 pub struct WorkerView {
     pub name: String,
@@ -85,7 +95,7 @@ pub struct WorkerView {
 
 impl From<ClusterStatus> for StatusView {
     fn from(status: ClusterStatus) -> Self {
-        let ClusterStatus { cluster, version, applied, servers, sessions, fs, inodes, chunks, repair, workers } =
+        let ClusterStatus { cluster, version, applied, servers, sessions, fs, inodes, chunks, repair, trash, workers } =
             status;
         let mut servers: Vec<ServerView> = servers
             .into_iter()
@@ -139,6 +149,7 @@ impl From<ClusterStatus> for StatusView {
                 counted_ms: chunks.counted_ms,
             },
             repair: repair.into(),
+            trash: TrashView { entries: trash.entries, bytes: trash.bytes },
             workers: workers.collect(),
         }
     }
@@ -164,6 +175,9 @@ impl StatusView {
             say!("damage    {} chunks have damaged copies and no good one: `cairn fsck` names them", c.damaged);
         }
         say!("repair    {}", self.repair);
+        if let Some(trash) = self.trash_in_words() {
+            say!("trash     {trash}: `cairn trash list`");
+        }
         say!("scrub     {}", self.scrub_in_words());
         say!("clients   {}", self.sessions.len());
         for s in &self.sessions {
@@ -176,6 +190,12 @@ impl StatusView {
         }
         say!("");
         self.print_servers();
+    }
+
+    /// What is in the trash, if anything is.
+    pub fn trash_in_words(&self) -> Option<String> {
+        let TrashView { entries, bytes: held } = self.trash;
+        (entries > 0).then(|| format!("{} with {}", count(entries, "entry", "entries"), bytes(held)))
     }
 
     /// The scrubs of all servers in a line.

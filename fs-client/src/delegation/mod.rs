@@ -188,6 +188,11 @@ impl Delegations {
         self.usable().is_some_and(|inner| inner.table.is_fresh(file))
     }
 
+    /// Whether what is removed from a directory that this mount holds is kept in the trash.
+    pub fn keeps(&self, dir: InodeId) -> bool {
+        self.usable().is_some_and(|inner| inner.table.keeps(dir))
+    }
+
     /// `open(O_CREAT)`, `mkdir`, `mknod`, `symlink`. Here and below, `None`: the metaserver has to be asked.
     pub fn create(&self, new: &NewEntry) -> Option<Result<Created, FsError>> {
         let (created, wants_numbers, is_hasty) = {

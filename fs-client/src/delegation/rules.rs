@@ -54,6 +54,7 @@ impl Table {
     /// Does what [`Self::may_create`] allowed. Answers the new inode, its parent, and its policy.
     pub fn create(&mut self, new: &NewEntry, inode: InodeId, at: Timestamp) -> Option<(Attr, Attr, Policy)> {
         let policy = self.usable(new.parent)?.policy()?;
+        let keeps = self.keeps(new.parent);
         let parent = self.attr_mut(new.parent)?;
         let attr = new_attr(new, parent, inode, at);
         let is_dir = attr.kind == FileKind::Directory;
@@ -61,7 +62,7 @@ impl Table {
         touch(parent, at);
         let parent = parent.clone();
         if is_dir {
-            self.made(&attr, policy);
+            self.made(&attr, policy, keeps);
         }
         self.enter(new.parent, new.name.clone(), &attr);
         self.made_file(inode);

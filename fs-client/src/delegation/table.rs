@@ -41,8 +41,8 @@ pub enum Found {
 enum Stage {
     /// It is asked for, or its entries are being read. Entries that this mount has changed meanwhile stand here, and count.
     Loading { changed: HashMap<Name, Option<Child>> },
-    /// All entries are known. New ones inherit `policy`.
-    Held { policy: Policy },
+    /// All entries are known. New ones inherit both: what is asked for, and whether what is removed is kept in the trash.
+    Held { policy: Policy, keeps: bool },
     /// It is being returned.
     Leaving,
 }
@@ -250,6 +250,11 @@ impl Table {
         self.nodes.get(&file).is_some_and(|node| node.fresh && node.attr.nlink == 1 && self.is_held(node.home))
     }
 
+    /// Whether what is removed from a directory that is held is kept in the trash.
+    pub fn keeps(&self, dir: InodeId) -> bool {
+        self.dirs.get(&dir).is_some_and(Dir::keeps)
+    }
+
     /// Whether a file is in a directory that is held, and has no other name.
     pub fn is_alone_with(&self, file: InodeId) -> bool {
         let is_alone = |node: &Node| node.home != file && node.attr.nlink == 1 && self.is_held(node.home);
@@ -274,9 +279,10 @@ impl Table {
     }
 
     /// A directory that this mount has made: it is empty, and delegated.
-    pub fn made(&mut self, attr: &Attr, policy: Policy) {
+    pub fn made(&mut self, attr: &Attr, policy: Policy, keeps: bool) {
         self.clock += 1;
-        let dir = Dir { stage: Stage::Held { policy }, names: HashMap::new(), opens: 0, used: self.clock, hasty: 0 };
+        let stage = Stage::Held { policy, keeps };
+        let dir = Dir { stage, names: HashMap::new(), opens: 0, used: self.clock, hasty: 0 };
         self.dirs.insert(attr.inode, dir);
         self.nodes.insert(attr.inode, Node::new(attr, attr.inode));
     }
@@ -318,13 +324,13 @@ impl Table {
     }
 
     /// All of it is loaded. Answers false where it was recalled meanwhile.
-    pub fn loaded(&mut self, delegation: Delegation) -> bool {
+    pub fn loaded(&mut self, delegation: Delegation, keeps: bool) -> bool {
         let inode = delegation.attr.inode;
         let Some(dir) = self.dirs.get_mut(&inode) else { return false };
         if !matches!(dir.stage, Stage::Loading { .. }) {
             return false;
         }
-        dir.stage = Stage::Held { policy: delegation.policy };
+        dir.stage = Stage::Held { policy: delegation.policy, keeps };
         let attr = self.newest(delegation.attr);
         self.keep_node(&attr, inode);
         self.end_loading();
@@ -470,9 +476,14 @@ impl Dir {
     /// What new entries inherit.
     pub fn policy(&self) -> Option<Policy> {
         match self.stage {
-            Stage::Held { policy } => Some(policy),
+            Stage::Held { policy, .. } => Some(policy),
             Stage::Loading { .. } | Stage::Leaving => None,
         }
+    }
+
+    /// Whether what is removed is kept in the trash, as far as that is known.
+    fn keeps(&self) -> bool {
+        matches!(self.stage, Stage::Held { keeps: true, .. })
     }
 }
 

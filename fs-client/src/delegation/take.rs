@@ -68,21 +68,21 @@ impl Delegations {
 
     async fn load_entries(&self, dir: InodeId, delegation: Delegation) -> Result<bool, MetaError> {
         let mut after = DirCookie::START;
-        loop {
+        let keeps = loop {
             let page = self.meta.read_dir(ReadDir { inode: dir, after, limit: MAX_DIR_PAGE, plus: true }).await?;
             after = page.entries.last().map_or(after, |entry| entry.cookie);
-            let end = page.end || page.entries.is_empty();
+            let (end, keeps) = (page.end || page.entries.is_empty(), page.keeps);
             if !self.inner.lock().table.load(dir, page.entries) {
                 return Ok(false);
             }
             if end {
-                break;
+                break keeps;
             }
-        }
+        };
         // Operations of this mount that were under way may have changed it since. What those that end meanwhile have changed, the
         // table hears of.
         let attr = self.meta.get_attr(dir).await?.value;
-        Ok(self.inner.lock().table.loaded(Delegation { attr, ..delegation }))
+        Ok(self.inner.lock().table.loaded(Delegation { attr, ..delegation }, keeps))
     }
 
     /// The directory is not held, and not asked for again for a while.

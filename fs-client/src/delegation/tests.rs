@@ -48,7 +48,7 @@ fn hold(table: &mut Table, dir: Attr, entries: Vec<DirEntry>) {
     let inode = dir.inode;
     assert!(table.begin_loading(inode));
     assert!(table.load(inode, entries));
-    assert!(table.loaded(Delegation { attr: dir, policy: POLICY, parent: InodeId::ROOT }));
+    assert!(table.loaded(Delegation { attr: dir, policy: POLICY, parent: InodeId::ROOT }, false));
 }
 
 fn held() -> Table {
@@ -193,7 +193,7 @@ fn what_changes_while_a_directory_is_loaded_counts() {
     let old = |text: &str, inode| listed(text, attr(InodeId(inode), FileKind::File, 0o644));
     assert!(table.load(DIR, vec![old("gone", 20), old("new", 19), old("stays", 22)]));
     let dir = attr(DIR, FileKind::Directory, 0o755);
-    assert!(table.loaded(Delegation { attr: dir, policy: POLICY, parent: InodeId::ROOT }));
+    assert!(table.loaded(Delegation { attr: dir, policy: POLICY, parent: InodeId::ROOT }, false));
     assert_eq!(table.find(DIR, &name("gone")), Some(Found::Absent));
     assert!(matches!(table.find(DIR, &name("new")), Some(Found::Inode(InodeId(21), Some(_)))));
     assert!(matches!(table.find(DIR, &name("stays")), Some(Found::Inode(InodeId(22), Some(_)))));
@@ -245,7 +245,7 @@ fn what_was_heard_while_a_directory_was_loaded_is_not_taken_back_by_what_was_rea
     table.learn(&of(20, 8), false);
     // What was read before them arrives.
     assert!(table.load(DIR, vec![listed("a", of(20, 7)), listed("b", of(21, 7)), listed("c", of(22, 7))]));
-    assert!(table.loaded(Delegation { attr: dir.clone(), policy: POLICY, parent: InodeId::ROOT }));
+    assert!(table.loaded(Delegation { attr: dir.clone(), policy: POLICY, parent: InodeId::ROOT }, false));
     assert_eq!(table.attr(InodeId(20)), Some(&changed));
     assert_eq!(table.attr(InodeId(21)), None, "it has another name");
     assert_eq!(table.attr(InodeId(22)), Some(&of(22, 7)));

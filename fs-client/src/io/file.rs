@@ -290,6 +290,11 @@ impl FileIo {
         self.landed.notify_waiters();
     }
 
+    /// Somebody has it open again: it was restored from the trash, or is read there.
+    pub(super) fn reopened(&self) {
+        self.state.lock().activity.discarded = false;
+    }
+
     /// The session in which it was written is gone, and others may have the file now: what was not sent and committed must not
     /// be any more. Those who wrote it are told.
     pub fn abandon(&self) {

@@ -110,6 +110,7 @@ impl Io {
         let (file, was_there) =
             self.shared.files.get_or_make(inode, || FileIo::new(&opened.attr, self.shared.clone(), &opened.chunks));
         if was_there {
+            file.reopened();
             file.seen(&opened.attr);
         }
         file

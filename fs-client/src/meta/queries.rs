@@ -7,6 +7,7 @@ use cairn_proto::meta::{
     BadReplica, DirPage, Found, FsStat, Granted, Lease, MAX_LEASES_PER_CALL, OpenMode, Opened, ReadDir, ServerPlace,
 };
 use cairn_proto::name::Name;
+use cairn_proto::trash::{TrashCursor, TrashEntry, TrashPage};
 
 use super::client::MetaClient;
 use super::error::MetaError;
@@ -83,6 +84,22 @@ impl MetaClient {
 
     pub async fn list_xattr(&self, inode: InodeId) -> Result<Vec<Name>, MetaError> {
         self.with_session("listxattr", async |rpc, context, session| rpc.list_xattr(context, session, inode).await)
+            .await
+    }
+
+    /// What was removed and is kept, behind `after`.
+    pub async fn trash(&self, after: Option<TrashCursor>) -> Result<TrashPage, MetaError> {
+        self.with_session("trash", async |rpc, context, session| rpc.trash(context, session, after).await).await
+    }
+
+    /// One inode in the trash; `NotFound` where it is not there.
+    pub async fn trashed(&self, inode: InodeId) -> Result<TrashEntry, MetaError> {
+        self.with_session("trashed", async |rpc, context, session| rpc.trashed(context, session, inode).await).await
+    }
+
+    /// Removes it for good. Done twice, it is as if done once.
+    pub async fn drop_trash(&self, inode: InodeId) -> Result<(), MetaError> {
+        self.with_session("drop_trash", async |rpc, context, session| rpc.drop_trash(context, session, inode).await)
             .await
     }
 

@@ -11,10 +11,19 @@ use super::Vfs;
 use super::caller::Caller;
 use super::error::VfsError;
 use super::lookup::Looked;
+use super::trash::{Place, shown_in_trash, trash_itself};
 use crate::io::FileIo;
 
 impl Vfs {
     pub async fn getattr(&self, inode: InodeId) -> Result<Looked, VfsError> {
+        match Place::of(inode) {
+            Place::Outside => self.getattr_outside(inode).await,
+            Place::Trash => Ok(trash_itself()),
+            Place::Inside(real) => Ok(shown_in_trash(self.getattr_outside(real).await?)),
+        }
+    }
+
+    async fn getattr_outside(&self, inode: InodeId) -> Result<Looked, VfsError> {
         if let Some(attr) = self.delegations.attr(inode).or_else(|| self.known.attr(inode)) {
             return Ok(self.seen_here(attr));
         }
@@ -39,6 +48,7 @@ impl Vfs {
     }
 
     pub async fn setattr(&self, caller: Caller, inode: InodeId, mut set: SetAttr) -> Result<Looked, VfsError> {
+        Place::must_be_outside(inode)?;
         if set.size.is_some_and(|size| size > MAX_FILE_SIZE) {
             return Err(VfsError::TooLarge);
         }

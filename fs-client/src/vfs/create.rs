@@ -11,6 +11,7 @@ use cairn_proto::name::Name;
 use super::Vfs;
 use super::caller::Caller;
 use super::error::VfsError;
+use super::trash::{Place, may_be_made};
 use super::lookup::Looked;
 use crate::cache::{Asked, Named};
 use crate::delegation::{Created, Use};
@@ -58,6 +59,8 @@ impl Vfs {
 
     pub async fn link(&self, inode: InodeId, parent: InodeId, name: &OsStr) -> Result<Looked, VfsError> {
         let name = Name::from_os(name)?;
+        Place::must_be_outside(inode)?;
+        may_be_made(parent, &name)?;
         let asked = self.known.asked();
         let _asking = self.delegations.ask(&[inode, parent]).await?;
         // While it is being asked for, nothing is granted here.
@@ -77,6 +80,7 @@ impl Vfs {
         creation: Creation,
     ) -> Result<(Entry, Asked), VfsError> {
         let name = Name::from_os(name)?;
+        may_be_made(parent, &name)?;
         let asked = self.known.asked();
         let NewInode { node, mode, umask } = new;
         let Creation { exclusive, open } = creation;

@@ -23,6 +23,7 @@ use super::Vfs;
 use super::error::VfsError;
 use super::files::DirHandle;
 use super::lookup::Looked;
+use super::trash::{Place, TrashListing};
 use crate::cache::{Asked, DirEpoch, Named};
 use crate::delegation::LossCursor;
 
@@ -76,6 +77,8 @@ struct OpenDir {
     losses: Mutex<LossCursor>,
     /// The metaserver counts it as an open: see [`Vfs::hold_dirs`].
     is_held: AtomicBool,
+    /// Of the trash: how far its listing is.
+    trash: tokio::sync::Mutex<TrashListing>,
 }
 
 /// Entries that were fetched.
@@ -109,11 +112,12 @@ impl Vfs {
     pub async fn opendir(&self, inode: InodeId) -> Result<DirHandle, VfsError> {
         let handle = DirHandle(self.dirs.next.fetch_add(1, Ordering::Relaxed) + 1);
         let losses = Mutex::new(self.delegations.loss_cursor(inode));
-        let dir = OpenDir { inode, page: Mutex::default(), losses, is_held: AtomicBool::new(false) };
+        let dir = OpenDir { inode, page: Mutex::default(), losses, is_held: AtomicBool::new(false), trash: Default::default() };
         self.dirs.by_handle.write().insert(handle, Arc::new(dir));
         // In this order: whoever ends a lease looks for what is open after that.
         let is_told = || self.known.is_leased(inode) || self.delegations.attr(inode).is_some();
         if inode != InodeId::ROOT
+            && Place::of(inode) == Place::Outside
             && !is_told()
             && let Err(error) = self.hold_dirs(inode).await
         {
@@ -172,6 +176,9 @@ impl Vfs {
         mut sink: impl FnMut(Listed<'_>) -> bool + Send,
     ) -> Result<(), VfsError> {
         let dir = self.open_dir(handle)?;
+        if Place::of(dir.inode) != Place::Outside {
+            return self.list_trash(dir.inode, &mut *dir.trash.lock().await, offset, plus, &mut sink).await;
+        }
         let after = DirCookie(offset.saturating_sub(FIRST_ENTRY));
         let mut page = self.page(&dir, after, plus, offset == 0).await?;
         let dots = [(&b"."[..], dir.inode), (&b".."[..], page.parent)];
@@ -261,7 +268,7 @@ impl Vfs {
             Ok(page) => page,
             // A directory that was removed under a process that has it open is an empty one.
             Err(error) if Self::is_gone(&error) => {
-                cairn_proto::meta::DirPage { entries: Vec::new(), end: true, parent: inode, leased: false }
+                cairn_proto::meta::DirPage { entries: Vec::new(), end: true, parent: inode, leased: false, keeps: false }
             }
             Err(error) => return Err(error),
         };

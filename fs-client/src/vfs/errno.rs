@@ -21,6 +21,7 @@ impl VfsError {
             Self::Unsupported(_) => libc::EOPNOTSUPP,
             Self::NoSpace => libc::ENOSPC,
             Self::TooLarge => libc::EFBIG,
+            Self::ReadOnly => libc::EROFS,
             Self::NoData => libc::ENXIO,
             Self::BufferTooSmall => libc::ERANGE,
             Self::Locked => libc::EAGAIN,

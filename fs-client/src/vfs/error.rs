@@ -39,6 +39,9 @@ pub enum VfsError {
     NoSpace,
     #[error("past the largest size of a file")]
     TooLarge,
+    /// In the trash nothing is changed.
+    #[error("the trash is read-only")]
+    ReadOnly,
     /// `SEEK_DATA` or `SEEK_HOLE` past the end.
     #[error("no data there")]
     NoData,

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use cairn_proto::attr::{Attr, FileKind};
+use cairn_proto::error::FsError;
 use cairn_proto::ids::InodeId;
 use cairn_proto::meta::Granted;
 use cairn_proto::name::Name;
@@ -12,6 +13,7 @@ use futures::future::{self, BoxFuture};
 
 use super::Vfs;
 use super::error::VfsError;
+use super::trash::{Place, is_reserved, trash_itself};
 use crate::cache::{Asked, Learned, Named};
 use crate::delegation::{Found, Use};
 
@@ -35,6 +37,17 @@ pub enum Lookup {
 impl Vfs {
     pub async fn lookup(&self, parent: InodeId, name: &OsStr) -> Result<Lookup, VfsError> {
         let name = Name::from_os(name)?;
+        if Place::of(parent) != Place::Outside {
+            return self.lookup_in_trash(parent, &name).await;
+        }
+        let is_trash = is_reserved(parent, &name);
+        match self.lookup_entry(parent, name).await? {
+            Lookup::Absent(_) if is_trash => Ok(Lookup::Found(trash_itself())),
+            found => Ok(found),
+        }
+    }
+
+    async fn lookup_entry(&self, parent: InodeId, name: Name) -> Result<Lookup, VfsError> {
         match self.delegations.find(parent, &name) {
             Some(Found::Absent) => return Ok(Lookup::Absent(self.name_validity(parent))),
             Some(Found::Inode(_, Some(attr))) => return Ok(Lookup::Found(self.named_here(parent, attr))),
@@ -84,6 +97,7 @@ impl Vfs {
     }
 
     pub async fn readlink(&self, inode: InodeId) -> Result<Vec<u8>, VfsError> {
+        let inode = Place::real(inode).ok_or(FsError::InvalidArgument)?;
         self.touch_inode(inode);
         self.delegations.settle(&[inode]).await?;
         Ok(self.meta.read_link(inode).await?)

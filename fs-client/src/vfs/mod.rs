@@ -41,6 +41,7 @@ mod rename;
 mod seek;
 mod space;
 mod statfs;
+mod trash;
 mod xattr;
 
 use std::sync::{Arc, OnceLock};

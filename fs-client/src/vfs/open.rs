@@ -16,6 +16,7 @@ use super::create::{Creation, NewInode};
 use super::error::VfsError;
 use super::files::{Access, FileHandle, OpenFile};
 use super::lookup::Looked;
+use super::trash::Place;
 use crate::cache::{Asked, Change, Learned};
 use crate::meta::Entry;
 
@@ -35,11 +36,20 @@ impl Vfs {
     /// `flags` as in `open(2)`; what concerns creating a file is ignored.
     pub async fn open(&self, caller: Caller, inode: InodeId, flags: i32) -> Result<Opening, VfsError> {
         let access = Access::of_flags(flags);
+        if Place::of(inode) != Place::Outside {
+            return self.open_in_trash(caller, inode, flags).await;
+        }
         if !access.write
             && let Some(opened) = self.delegations.open(inode, self.io.find(inode).is_some())
         {
             return self.finish_open(caller, opened, flags, self.known.asked()).await;
         }
+        self.open_there(caller, inode, flags).await
+    }
+
+    /// An open that the metaserver hears of.
+    pub(super) async fn open_there(&self, caller: Caller, inode: InodeId, flags: i32) -> Result<Opening, VfsError> {
+        let access = Access::of_flags(flags);
         self.delegations.settle(&[inode]).await?;
         let asked = self.known.asked();
         let opened = self.meta.open(inode, OpenMode { read: access.read, write: access.write }).await?;
@@ -202,6 +212,14 @@ impl Vfs {
     pub(super) fn check_losses(&self, file: &OpenFile) -> Result<(), VfsError> {
         let lost = self.delegations.take_loss(file.inode, &mut file.losses.lock());
         if lost { Err(VfsError::LostChanges(file.inode)) } else { Ok(()) }
+    }
+
+    /// As [`Self::discard_if_gone`], of what was removed from `parent`; where that keeps it, what was written to it is still sent: files
+    /// whose bytes are on their way when they are removed are such that were closed without waiting, in a directory that is held.
+    pub(super) fn discard_unless_kept(&self, parent: InodeId, inode: InodeId) {
+        if !self.delegations.keeps(parent) {
+            self.discard_if_gone(inode);
+        }
     }
 
     /// What a file without a name holds is nobody's once nobody has it open.

@@ -9,6 +9,7 @@ use cairn_proto::name::Name;
 
 use super::Vfs;
 use super::error::VfsError;
+use super::trash::Place;
 use crate::cache::{Asked, Named};
 use crate::delegation::Use;
 use crate::meta::MetaError;
@@ -16,6 +17,9 @@ use crate::meta::MetaError;
 impl Vfs {
     pub async fn unlink(&self, parent: InodeId, name: &OsStr) -> Result<(), VfsError> {
         let name = Name::from_os(name)?;
+        if Place::of(parent) != Place::Outside {
+            return self.remove_from_trash(parent, &name).await;
+        }
         let asked = self.known.asked();
         self.delegations.room().await?;
         let open = self.open_and_ours(parent, &name);
@@ -35,6 +39,9 @@ impl Vfs {
 
     pub async fn rmdir(&self, parent: InodeId, name: &OsStr) -> Result<(), VfsError> {
         let name = Name::from_os(name)?;
+        if Place::of(parent) != Place::Outside {
+            return self.remove_from_trash(parent, &name).await;
+        }
         let asked = self.known.asked();
         self.delegations.room().await?;
         if let Some(removed) = self.delegations.rmdir(parent, &name) {
@@ -54,7 +61,7 @@ impl Vfs {
     fn removed_here(&self, parent: InodeId, name: Name, attr: &Attr, asked: Asked) {
         self.known.learn(attr, false, asked);
         self.known.named(parent, name, Named::Absent, asked);
-        self.discard_if_gone(attr.inode);
+        self.discard_unless_kept(parent, attr.inode);
     }
 
     fn removed(
@@ -74,7 +81,7 @@ impl Vfs {
         self.known.learn(&attr, false, asked);
         self.known.named(parent, name, Named::Absent, asked);
         self.known.learn(&parent_dir.attr, false, asked);
-        self.discard_if_gone(attr.inode);
+        self.discard_unless_kept(parent, attr.inode);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use cairn_proto::name::Name;
 
 use super::Vfs;
 use super::error::VfsError;
+use super::trash::{Place, may_be_made};
 use crate::cache::{Asked, Named};
 use crate::delegation::{Found, Moved, Use};
 use crate::meta::Renamed;
@@ -21,6 +22,8 @@ impl Vfs {
         mode: RenameMode,
     ) -> Result<(), VfsError> {
         let (name, new_name) = (Name::from_os(name)?, Name::from_os(new_name)?);
+        Place::must_be_outside(parent)?;
+        may_be_made(new_parent, &new_name)?;
         self.rename_here_or_there((parent, name), (new_parent, new_name), mode).await?;
         // The kernel moves what it remembers as soon as it is answered: of an exchange in both directions.
         let there = self.kernel_names.moved(parent, new_parent);
@@ -80,7 +83,7 @@ impl Vfs {
         self.known.learn(&renamed.old_parent.attr, false, asked);
         self.known.learn(&renamed.new_parent.attr, false, asked);
         if let Some(replaced) = &renamed.replaced {
-            self.discard_if_gone(replaced.inode);
+            self.discard_unless_kept(new_parent, replaced.inode);
         }
         Ok(())
     }
@@ -110,7 +113,7 @@ impl Vfs {
         self.known.named(to.0, to.1, Named::Inode(moved.moved.inode), asked);
         if let Some(replaced) = &moved.replaced {
             self.known.learn(replaced, false, asked);
-            self.discard_if_gone(replaced.inode);
+            self.discard_unless_kept(to.0, replaced.inode);
         }
     }
 

@@ -16,6 +16,7 @@ use cairn_proto::name::Name;
 use super::Vfs;
 use super::caller::Caller;
 use super::error::VfsError;
+use super::trash::Place;
 
 /// Names that only the administrator sees.
 const TRUSTED: &[u8] = b"trusted.";
@@ -27,6 +28,7 @@ const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 impl Vfs {
     pub async fn getxattr(&self, inode: InodeId, name: &OsStr) -> Result<Arc<[u8]>, VfsError> {
         let name = xattr_name(name)?;
+        let inode = Place::real(inode).ok_or(FsError::NoXattr)?;
         let attr = self.attr(inode).await?;
         if !attr.has_xattrs {
             return Err(FsError::NoXattr.into());
@@ -47,6 +49,7 @@ impl Vfs {
 
     /// The names, each with a closing zero.
     pub async fn listxattr(&self, caller: Caller, inode: InodeId) -> Result<Vec<u8>, VfsError> {
+        let Some(inode) = Place::real(inode) else { return Ok(Vec::new()) };
         if !self.attr(inode).await?.has_xattrs {
             return Ok(Vec::new());
         }
@@ -73,6 +76,7 @@ impl Vfs {
         mode: XattrMode,
     ) -> Result<(), VfsError> {
         let name = xattr_name(name)?;
+        Place::must_be_outside(inode)?;
         if value.len() > XATTR_SIZE_MAX {
             return Err(FsError::XattrTooLarge.into());
         }
@@ -86,6 +90,7 @@ impl Vfs {
 
     pub async fn removexattr(&self, inode: InodeId, name: &OsStr) -> Result<(), VfsError> {
         let name = xattr_name(name)?;
+        Place::must_be_outside(inode)?;
         let _asking = self.delegations.ask(&[inode]).await?;
         let asked = self.known.asked();
         let attr = self.meta.remove_xattr(inode, name).await?;

@@ -16,11 +16,13 @@ use cairn_proto::meta::{
     MutationReply, NamedMutation, OpenMode, Opened, ReadDir, ServerPlace, SessionGrant,
 };
 use cairn_proto::name::Name;
+use cairn_proto::trash::{TrashCursor, TrashEntry, TrashFilter, TrashPage};
 use tarpc::context::Context;
 
 use super::Shared;
 use super::batch::mutate;
 use super::mutate::register_open;
+use super::trash;
 use crate::cluster::locate::locate_for;
 use crate::cluster::reconcile::is_unsettled;
 use crate::cluster::repair::{BadCopy, Complaint};
@@ -264,6 +266,27 @@ impl MetaService for MetaFace {
         let registry = &self.0.cluster.registry;
         let place = |server| registry.domains(server).map(|labels| ServerPlace { server, labels });
         Ok(servers.into_iter().filter_map(place).collect())
+    }
+
+    async fn trash(
+        self,
+        _: Context,
+        session: SessionId,
+        after: Option<TrashCursor>,
+    ) -> Result<TrashPage, FsError> {
+        self.0.clients.heard(session)?;
+        trash::page(&self.0, &TrashFilter::default(), after)
+    }
+
+    async fn trashed(self, _: Context, session: SessionId, inode: InodeId) -> Result<TrashEntry, FsError> {
+        self.0.clients.heard(session)?;
+        self.0.state.read(|read| query::trash_entry(read, inode, &mut HashMap::new()))
+    }
+
+    async fn drop_trash(self, _: Context, session: SessionId, inode: InodeId) -> Result<(), FsError> {
+        let shared = self.0;
+        shared.clients.heard(session)?;
+        finish(async move { trash::drop_for_good(&shared, vec![inode]).await }).await
     }
 }
 

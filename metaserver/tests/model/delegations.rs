@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cairn_metaserver::command::{Body, Command, Decided};
+use cairn_metaserver::command::{Body, Command, Decided, Internal};
 use cairn_metaserver::namespace::Reply;
 use cairn_proto::attr::FileKind;
 use cairn_proto::error::FsError;
@@ -26,11 +26,20 @@ impl Model {
 
     /// The directories that keep `command` from being done, as somebody else has them.
     pub fn in_the_way(&self, command: &Command) -> BTreeSet<InodeId> {
-        let Body::Mutation { mutation, .. } = &command.body else { return BTreeSet::new() };
+        let touched = match &command.body {
+            Body::Mutation { mutation, .. } => self.touched(mutation),
+            Body::Internal(Internal::Restore { inode, parent, .. }) => {
+                self.touched_by_restore(*inode, *parent).into_iter().collect()
+            }
+            Body::Internal(Internal::SetRetention { inode, retention }) => {
+                self.touched_by_retention(*inode, retention.0).into_iter().collect()
+            }
+            Body::Internal(_) => BTreeSet::new(),
+        };
         let caller = command.origin.map(|origin| origin.op.session);
         let is_foreign =
             |directory: &InodeId| self.delegated.get(directory).is_some_and(|&holder| Some(holder) != caller);
-        self.touched(mutation).into_iter().filter(is_foreign).collect()
+        touched.into_iter().filter(is_foreign).collect()
     }
 
     fn touched(&self, mutation: &Mutation) -> BTreeSet<InodeId> {

@@ -8,6 +8,7 @@ mod attrs;
 mod chunks;
 mod delegations;
 mod names;
+mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,8 @@ use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
 use cairn_proto::time::Timestamp;
 
+pub use trash::Removed;
+
 pub type Answer = Result<Reply, FsError>;
 
 #[derive(Clone, Debug)]
@@ -30,6 +33,7 @@ pub struct Model {
     pub delegated: BTreeMap<InodeId, SessionId>,
     /// How many operations each session has done ahead.
     pub ahead: BTreeMap<SessionId, u64>,
+    pub trash: BTreeMap<InodeId, Removed>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +50,8 @@ pub struct Node {
     pub ctime: Timestamp,
     pub btime: Timestamp,
     pub policy: Policy,
+    /// Seconds.
+    pub retention: u32,
     pub entries: BTreeMap<Name, InodeId>,
     pub xattrs: BTreeMap<Name, Vec<u8>>,
     pub chunks: BTreeMap<ChunkIndex, Piece>,
@@ -67,7 +73,7 @@ impl Model {
     pub fn new(mode: u32, uid: u32, gid: u32, policy: Policy, at: Timestamp) -> Self {
         let root = Node { mode, uid, gid, ..Node::new(FileKind::Directory, policy, at) };
         let nodes = BTreeMap::from([(InodeId::ROOT, root)]);
-        Self { nodes, garbage: BTreeMap::new(), delegated: BTreeMap::new(), ahead: BTreeMap::new() }
+        Self { nodes, garbage: BTreeMap::new(), delegated: BTreeMap::new(), ahead: BTreeMap::new(), trash: BTreeMap::new() }
     }
 
     /// Does what [has its turn](Self::out_of_turn), and nothing is [in the way](Self::in_the_way) of.
@@ -82,7 +88,7 @@ impl Model {
                 }
                 answer
             }
-            Body::Internal(internal) => self.internal(internal),
+            Body::Internal(internal) => self.internal(command.at, internal),
         }
     }
 
@@ -117,7 +123,7 @@ impl Model {
         }
     }
 
-    fn internal(&mut self, internal: &Internal) -> Answer {
+    fn internal(&mut self, at: Timestamp, internal: &Internal) -> Answer {
         match internal {
             Internal::Reap { inodes } => {
                 let gone: Vec<_> = inodes.iter().copied().filter(|&id| self.is_orphan(id)).collect();
@@ -137,6 +143,9 @@ impl Model {
             Internal::SetMembers { handle, expect, next, members } => {
                 self.set_members(*handle, *expect, *next, members)
             }
+            Internal::SetRetention { inode, retention } => self.set_retention(*inode, retention.0),
+            Internal::Restore { inode, parent, name } => self.restore(at, *inode, *parent, name),
+            Internal::DropTrash { inodes, expired } => self.drop_trash(at, inodes, *expired),
             Internal::CreateCluster { .. } => Err(FsError::Exists),
             Internal::OpenSession { .. } => Ok(Reply::Done),
             Internal::CloseSession { session } => self.close_session(*session),
@@ -145,6 +154,10 @@ impl Model {
     }
 
     pub fn is_orphan(&self, id: InodeId) -> bool {
+        self.has_no_name(id) && !self.trash.contains_key(&id)
+    }
+
+    pub fn has_no_name(&self, id: InodeId) -> bool {
         self.nodes.contains_key(&id) && self.nlink(id) == 0
     }
 
@@ -230,6 +243,7 @@ impl Node {
             ctime: at,
             btime: at,
             policy,
+            retention: 0,
             entries: BTreeMap::new(),
             xattrs: BTreeMap::new(),
             chunks: BTreeMap::new(),

@@ -157,6 +157,9 @@ impl Model {
         if let Some(exchanged) = exchanged {
             self.node_mut(from.0).entries.insert(from.1.clone(), exchanged);
         }
+        if let Some(replaced) = replaced {
+            self.lost_name(at, to.0, to.1, replaced);
+        }
         for touched in [Some(source), target].into_iter().flatten() {
             self.node_mut(touched).ctime = at;
         }
@@ -175,7 +178,7 @@ impl Model {
         self.directory(parent)?.entries.get(name).copied().ok_or(FsError::NotFound)
     }
 
-    fn enter(&mut self, at: Timestamp, parent: InodeId, name: &Name, id: InodeId) {
+    pub(super) fn enter(&mut self, at: Timestamp, parent: InodeId, name: &Name, id: InodeId) {
         let parent = self.node_mut(parent);
         parent.entries.insert(name.clone(), id);
         parent.touch_contents(at);
@@ -185,6 +188,7 @@ impl Model {
         self.node_mut(parent).entries.remove(name);
         self.node_mut(parent).touch_contents(at);
         self.node_mut(id).ctime = at;
+        self.lost_name(at, parent, name, id);
         Reply::Removed { attr: self.attr(id), parent: self.changed(parent) }
     }
 
@@ -229,5 +233,6 @@ fn blank(node: &NewNode, parent: &Node, at: Timestamp) -> Node {
         NewNode::CharDevice { rdev } => (FileKind::CharDevice, *rdev, Vec::new()),
         NewNode::BlockDevice { rdev } => (FileKind::BlockDevice, *rdev, Vec::new()),
     };
-    Node { rdev, target, ..Node::new(kind, parent.policy, at) }
+    let retention = if kind == FileKind::Directory { parent.retention } else { 0 };
+    Node { rdev, target, retention, ..Node::new(kind, parent.policy, at) }
 }

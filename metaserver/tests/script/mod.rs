@@ -9,7 +9,7 @@ use cairn_proto::attr::{Credentials, FileKind};
 use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, OpId, ServerId, SessionId};
 use cairn_proto::meta::{ChunkExtent, ClientInfo, Mutation};
 use cairn_proto::name::Name;
-use cairn_proto::policy::PolicyChange;
+use cairn_proto::policy::{PolicyChange, Retention};
 use cairn_proto::time::Timestamp;
 use uuid::Uuid;
 
@@ -218,6 +218,21 @@ impl Proposer {
             Step::ComeOrGo { session } => Err(self.come_or_go(session)),
             Step::Reap { inode } => Err(Internal::Reap { inodes: vec![any(inode)] }),
             Step::ReapAll => Err(Internal::Reap { inodes: model.orphans().into_iter().collect() }),
+            Step::SetRetention { directory: pick, seconds } => {
+                Err(Internal::SetRetention { inode: directory(pick), retention: Retention(seconds) })
+            }
+            Step::Restore { removed, to } => {
+                let inode = self.pick_removed(removed, model);
+                let was = model.trash.get(&inode);
+                let (parent, name) = match (to, was) {
+                    (None, Some(was)) => (was.parent, was.name.clone()),
+                    (to, _) => to.map_or((InodeId::ROOT, name(0)), |(parent, n)| (directory(parent), name(n))),
+                };
+                Err(Internal::Restore { inode, parent, name })
+            }
+            Step::DropTrash { removed, expired } => {
+                Err(Internal::DropTrash { inodes: vec![self.pick_removed(removed, model)], expired })
+            }
             Step::DropGarbage { chunk } => Err(Internal::DropGarbage {
                 handles: self.pick_chunk(chunk, None).map(|chunk| chunk.2).into_iter().collect(),
             }),
@@ -234,6 +249,11 @@ impl Proposer {
             _ => pick_of(&fitting),
         }
         .unwrap_or(InodeId::ROOT)
+    }
+
+    fn pick_removed(&self, Pick(pick): Pick, model: &Model) -> InodeId {
+        let removed = model.trash.keys().nth(usize::from(pick) % model.trash.len().max(1)).copied();
+        removed.filter(|_| pick < WILD).unwrap_or_else(|| self.pick(Pick(pick), model, |_| true))
     }
 
     fn pick_chunk(&self, Pick(pick): Pick, of: Option<InodeId>) -> Option<(InodeId, ChunkIndex, ChunkHandle)> {

@@ -133,6 +133,19 @@ pub enum Step {
     ComeOrGo {
         session: u8,
     },
+    SetRetention {
+        directory: Pick,
+        seconds: u32,
+    },
+    /// `to`: elsewhere.
+    Restore {
+        removed: Pick,
+        to: Option<(Pick, u8)>,
+    },
+    DropTrash {
+        removed: Pick,
+        expired: bool,
+    },
 }
 
 /// Sequences of at most `most` steps.
@@ -155,6 +168,17 @@ fn step() -> impl Strategy<Value = Step> {
         3 => xattrs(),
         4 => chunks(),
         3 => delegations(),
+        2 => trash(),
+    ]
+}
+
+fn trash() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (pick(), select(vec![0, 10, 50]))
+            .prop_map(|(directory, seconds)| Step::SetRetention { directory, seconds }),
+        4 => (pick(), prop::option::weighted(0.4, (pick(), any::<u8>())))
+            .prop_map(|(removed, to)| Step::Restore { removed, to }),
+        2 => (pick(), any::<bool>()).prop_map(|(removed, expired)| Step::DropTrash { removed, expired }),
     ]
 }
 

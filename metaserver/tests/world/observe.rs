@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cairn_metaserver::namespace::trash::Trashed;
 use cairn_metaserver::namespace::{ChunkView, NamespaceError, query};
 use cairn_metaserver::store::Read;
 use cairn_proto::attr::{Attr, FileKind};
@@ -10,8 +11,9 @@ use cairn_proto::ids::{ChunkHandle, ChunkIndex, DirCookie, InodeId, LogIndex};
 use cairn_proto::meta::ReadDir;
 use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
+use cairn_proto::trash::TrashCursor;
 
-use crate::model::Model;
+use crate::model::{Model, Removed};
 
 /// Chunks that scripts use have indexes below this.
 const INDEXES: u32 = 16;
@@ -57,7 +59,7 @@ impl Observed {
         for (&id, seen) in &self.0 {
             match query::path_of(read, id).unwrap() {
                 Some(path) => assert_eq!(query::resolve(read, &path).unwrap(), id, "{path:?}"),
-                None => assert!(model.is_orphan(id), "no path leads to {id}"),
+                None => assert!(model.has_no_name(id), "no path leads to {id}"),
             }
             for (name, entry) in &seen.entries {
                 assert_eq!(query::lookup(read, id, name).unwrap().inode, *entry);
@@ -86,10 +88,48 @@ fn compare_tables(model: &Model, read: &dyn Read) {
     for &id in model.nodes.keys() {
         assert_eq!(query::delegated_to(read, id).unwrap(), model.delegated.get(&id).copied(), "{id}");
     }
+    compare_trash(model, read);
     let counters = query::counters(read).unwrap();
     let chunks: usize = model.nodes.values().map(|node| node.chunks.len()).sum();
     let counted = [model.nodes.len(), model.orphans().len(), chunks, garbage.len()].map(|count| count as u64);
     assert_eq!([counters.inodes, counters.orphans, counters.chunks, counters.garbage], counted);
+}
+
+fn compare_trash(model: &Model, read: &dyn Read) {
+    let mut expected: Vec<_> = model.trash.clone().into_iter().collect();
+    expected.sort_by_key(|(id, removed)| (removed.deleted, *id));
+    let removed = |(id, was): (InodeId, Trashed)| {
+        let Trashed { parent, name, deleted, retention, .. } = was;
+        (id, Removed { parent, name, deleted, retention: retention.0 })
+    };
+    // In pages, as it is read.
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = query::trash(read, after, 3).unwrap();
+        after = page.last().map(|(inode, last)| TrashCursor { deleted: last.deleted, inode: *inode });
+        found.extend(page.into_iter().map(removed));
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, expected);
+    let counters = query::counters(read).unwrap();
+    assert_eq!((counters.trash, counters.trash_bytes), (expected.len() as u64, model.trash_bytes()));
+    for (&id, node) in model.nodes.iter().filter(|(_, node)| node.kind == FileKind::Directory) {
+        assert_eq!(query::retention_of(read, id).unwrap().0.0, node.retention, "{id}");
+        let in_it: BTreeSet<_> =
+            query::removed_from(read, id, None, usize::MAX).unwrap().into_iter().map(|(_, id, _)| id).collect();
+        let expected = model.trash.iter().filter(|(_, removed)| removed.parent == id).map(|(&id, _)| id).collect();
+        assert_eq!(in_it, expected, "removed from {id}");
+    }
+    for (&id, removed) in &model.trash {
+        // Where it was is a path on which it is found, unless something of its name was removed there later.
+        if let Some(mut path) = query::path_of_directory(read, removed.parent).unwrap() {
+            path.push(removed.name.clone());
+            let latest = query::find_trash(read, &path).unwrap().removed.unwrap();
+            assert!((latest.1.deleted, latest.0) >= (removed.deleted, id), "{path:?}");
+        }
+    }
 }
 
 impl Seen {

@@ -13,6 +13,7 @@ use cairn_proto::meta::*;
 use cairn_proto::name::Name;
 use cairn_proto::policy::Policy;
 use cairn_proto::time::Timestamp;
+use cairn_proto::trash::{TrashCursor, TrashEntry, TrashPage};
 use cairn_proto::transport::{Endpoint, Listener, PeerKind, Server, ServerLimits, Service};
 use parking_lot::Mutex;
 use tarpc::context::Context;
@@ -343,5 +344,17 @@ impl MetaService for Face {
 
     async fn places(self, _: Context, _: Vec<ServerId>) -> Result<Vec<ServerPlace>, FsError> {
         Ok(Vec::new())
+    }
+
+    async fn trash(self, _: Context, _: SessionId, _: Option<TrashCursor>) -> Result<TrashPage, FsError> {
+        Ok(TrashPage { entries: Vec::new(), resume: None })
+    }
+
+    async fn trashed(self, _: Context, _: SessionId, _: InodeId) -> Result<TrashEntry, FsError> {
+        Err(FsError::NotFound)
+    }
+
+    async fn drop_trash(self, _: Context, _: SessionId, _: InodeId) -> Result<(), FsError> {
+        Ok(())
     }
 }

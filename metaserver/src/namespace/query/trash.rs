@@ -55,6 +55,9 @@ pub fn expired_trash(read: &dyn Read, now: Timestamp, limit: usize) -> Result<Ve
     let mut expired = Vec::new();
     for retention in retentions(read)? {
         let left = limit - expired.len();
+        if left == 0 {
+            break;
+        }
         let rows = page(read, &keys::trash_kept_for(retention), left, |(key, _)| keys::parse_trash_by_time(key))?;
         let is_over = |&(retention, deleted, _): &(Retention, Timestamp, InodeId)| retention.ends(deleted) <= now;
         expired.extend(rows.into_iter().take_while(is_over).map(|(_, _, inode)| inode));

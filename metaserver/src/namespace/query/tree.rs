@@ -66,7 +66,7 @@ pub fn read_dir(read: &dyn Read, request: ReadDir) -> Outcome<DirPage> {
         Ok(DirEntry { name: entry.name, inode: entry.inode, kind: entry.kind, cookie, attr, leased: false })
     });
     let entries = entries.collect::<Outcome<_>>()?;
-    Ok(DirPage { entries, end, parent: directory.home.parent, leased: false })
+    Ok(DirPage { entries, end, parent: directory.home.parent, leased: false, keeps: !directory.retention.is_off() })
 }
 
 /// The inode at a path from the root; symlinks are not followed.
