@@ -24,5 +24,5 @@ pub mod policy;
 pub mod scrub;
 pub mod simulation;
 pub mod time;
-pub mod trash;
 pub mod transport;
+pub mod trash;

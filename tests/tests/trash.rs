@@ -391,7 +391,11 @@ fn nothing_outside_of_what_was_asked_for_is_made() {
 #[test]
 fn it_is_emptied_of_what_is_asked_for() {
     let (cluster, mount) = keeping();
-    run::shell(mount.path(), "mkdir kept/d; echo 1 > kept/d/f; echo 2 > kept/g; sync kept/d/f kept/g; rm -r kept/d kept/g").unwrap();
+    run::shell(
+        mount.path(),
+        "mkdir kept/d; echo 1 > kept/d/f; echo 2 > kept/g; sync kept/d/f kept/g; rm -r kept/d kept/g",
+    )
+    .unwrap();
     assert!(done(&cluster, &["trash", "empty", "--older-than", "1h"]).contains("0 entries"));
     assert!(done(&cluster, &["trash", "empty", "/kept/d"]).contains("2 entries"));
     assert_eq!(paths(&cluster, &[]), ["/kept/g"]);
@@ -416,7 +420,8 @@ fn it_is_emptied_of_what_is_asked_for() {
 #[test]
 fn root_looks_around_in_it_and_changes_nothing_but_by_removing() {
     let (cluster, mount) = keeping();
-    run::shell(mount.path(), "mkdir kept/d; echo text > kept/d/f; ln -s target kept/d/l; sync kept/d/f; rm -r kept/d").unwrap();
+    run::shell(mount.path(), "mkdir kept/d; echo text > kept/d/f; ln -s target kept/d/l; sync kept/d/f; rm -r kept/d")
+        .unwrap();
     let trash = mount.join(".trash");
     assert!(!fs::read_dir(mount.path()).unwrap().any(|entry| entry.unwrap().file_name() == ".trash"));
     assert_eq!(fs::metadata(&trash).unwrap().mode(), 0o040_700);
@@ -481,8 +486,10 @@ fn long_paths_are_cut_from_the_left_and_many_entries_are_all_listed() {
     }
     run::shell(mount.path(), "rm -r kept/d*").unwrap();
     assert_eq!(listed(&cluster, &[]).len(), 1302);
-    let names: Vec<_> =
-        fs::read_dir(mount.join(".trash")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let names: Vec<_> = fs::read_dir(mount.join(".trash"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert_eq!(names.len(), 1302);
     assert!(names.iter().all(|name| name.len() <= 255));
     let one = names.iter().find(|name| name.ends_with("e|f77")).unwrap();

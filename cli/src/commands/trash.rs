@@ -134,7 +134,9 @@ async fn restore(args: RestoreArgs) -> Result<bool> {
     println!("{place}: {} restored", count(done.restored, "entry", "entries"));
     if done.earlier > 0 {
         let earlier = count(done.earlier, "entry", "entries");
-        println!("{earlier} of earlier removals stay in the trash (`cairn trash list`; --all restores the newest of each name)");
+        println!(
+            "{earlier} of earlier removals stay in the trash (`cairn trash list`; --all restores the newest of each name)"
+        );
     }
     if done.taken > 0 {
         println!("{} stay in the trash: their names are taken", count(done.taken, "entry", "entries"));

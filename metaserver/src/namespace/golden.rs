@@ -225,7 +225,8 @@ fn inodes() {
 /// What was written before there was a trash is read as what has none.
 #[test]
 fn values_from_before_the_trash() {
-    let bytes = |golden: &str| (0..golden.len() / 2).map(|at| u8::from_str_radix(&golden[2 * at..2 * at + 2], 16).unwrap());
+    let bytes =
+        |golden: &str| (0..golden.len() / 2).map(|at| u8::from_str_radix(&golden[2 * at..2 * at + 2], 16).unwrap());
     let old: Vec<u8> =
         bytes("02ac0201ac0202ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709").collect();
     let directory = inode(Content::Directory(Directory { next_cookie: DirCookie(300), entries: 2 }));

@@ -268,7 +268,8 @@ pub(super) fn parse_trash_by_place(key: &[u8]) -> Result<(Name, InodeId), StoreE
     let mut parts = Parts::new(TRASH_BY_PLACE, key)?;
     parts.u64()?;
     let rest = parts.rest();
-    let (name, behind) = rest.len().checked_sub(BEHIND_THE_NAME).map(|at| rest.split_at(at)).ok_or_else(|| parts.bad())?;
+    let (name, behind) =
+        rest.len().checked_sub(BEHIND_THE_NAME).map(|at| rest.split_at(at)).ok_or_else(|| parts.bad())?;
     let name = Name::new(name).map_err(|_| parts.bad())?;
     let inode = behind.last_chunk::<8>().ok_or_else(|| parts.bad())?;
     Ok((name, InodeId(!u64::from_be_bytes(*inode))))

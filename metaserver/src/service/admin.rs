@@ -119,12 +119,7 @@ impl AdminService for AdminFace {
         fsck::recheck(&self.0.cluster, &self.0.clients, data, chunks).await
     }
 
-    async fn trash(
-        self,
-        _: Context,
-        filter: TrashFilter,
-        after: Option<TrashCursor>,
-    ) -> Result<TrashPage, FsError> {
+    async fn trash(self, _: Context, filter: TrashFilter, after: Option<TrashCursor>) -> Result<TrashPage, FsError> {
         if after.is_none() {
             self.0.clients.flush_all().await;
         }

@@ -268,12 +268,7 @@ impl MetaService for MetaFace {
         Ok(servers.into_iter().filter_map(place).collect())
     }
 
-    async fn trash(
-        self,
-        _: Context,
-        session: SessionId,
-        after: Option<TrashCursor>,
-    ) -> Result<TrashPage, FsError> {
+    async fn trash(self, _: Context, session: SessionId, after: Option<TrashCursor>) -> Result<TrashPage, FsError> {
         self.0.clients.heard(session)?;
         trash::page(&self.0, &TrashFilter::default(), after)
     }

@@ -119,8 +119,11 @@ impl Set {
                 let of_kind = |kind| page.entries.iter().filter(move |entry| entry.kind == kind).map(|e| e.inode);
                 directories.extend(of_kind(FileKind::Directory));
                 let below = async |inode, is_directory| {
-                    let done =
-                        if is_directory { self.apply(shared, inode).await } else { self.apply_to_file(shared, inode).await };
+                    let done = if is_directory {
+                        self.apply(shared, inode).await
+                    } else {
+                        self.apply_to_file(shared, inode).await
+                    };
                     unless_gone(done)
                 };
                 let all: Vec<_> = of_kind(FileKind::Directory)

@@ -24,11 +24,7 @@ pub(super) fn page(shared: &Shared, filter: &TrashFilter, after: Option<TrashCur
     })
 }
 
-fn entries(
-    read: &dyn Read,
-    filter: &TrashFilter,
-    inodes: impl Iterator<Item = InodeId>,
-) -> Outcome<Vec<TrashEntry>> {
+fn entries(read: &dyn Read, filter: &TrashFilter, inodes: impl Iterator<Item = InodeId>) -> Outcome<Vec<TrashEntry>> {
     let mut paths = HashMap::new();
     let mut entries = Vec::new();
     for inode in inodes {

@@ -73,7 +73,13 @@ impl Model {
     pub fn new(mode: u32, uid: u32, gid: u32, policy: Policy, at: Timestamp) -> Self {
         let root = Node { mode, uid, gid, ..Node::new(FileKind::Directory, policy, at) };
         let nodes = BTreeMap::from([(InodeId::ROOT, root)]);
-        Self { nodes, garbage: BTreeMap::new(), delegated: BTreeMap::new(), ahead: BTreeMap::new(), trash: BTreeMap::new() }
+        Self {
+            nodes,
+            garbage: BTreeMap::new(),
+            delegated: BTreeMap::new(),
+            ahead: BTreeMap::new(),
+            trash: BTreeMap::new(),
+        }
     }
 
     /// Does what [has its turn](Self::out_of_turn), and nothing is [in the way](Self::in_the_way) of.

@@ -17,10 +17,10 @@ pub use tables::{
     cluster, counters, delegated_to, garbage, garbage_of, inodes, orphans, placement, server, servers, session,
     sessions, tunables,
 };
-pub use tree::{find_entry, get_attr, get_inode, lookup, path_of, policy_of, read_dir, read_link, resolve};
 pub use trash::{
     TrashFound, expired_trash, find_trash, name_of_removed, path_of_directory, removed_from, retention_of, trash,
     trash_entry, trash_record,
 };
+pub use tree::{find_entry, get_attr, get_inode, lookup, path_of, policy_of, read_dir, read_link, resolve};
 pub use viewer::Viewer;
 pub use xattrs::{get_xattr, list_xattr};

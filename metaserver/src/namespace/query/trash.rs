@@ -32,11 +32,7 @@ pub struct TrashFound {
 }
 
 /// What is in the trash behind `after`, in the order of removal.
-pub fn trash(
-    read: &dyn Read,
-    after: Option<TrashCursor>,
-    limit: usize,
-) -> Result<Vec<(InodeId, Trashed)>, StoreError> {
+pub fn trash(read: &dyn Read, after: Option<TrashCursor>, limit: usize) -> Result<Vec<(InodeId, Trashed)>, StoreError> {
     let mut first = Vec::new();
     for retention in retentions(read)? {
         let mut range = keys::trash_kept_for(retention);
