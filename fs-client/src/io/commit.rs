@@ -111,7 +111,7 @@ impl FileIo {
     fn refused(&self, error: &IoError) {
         if error.is_gone() {
             tracing::info!(inode = %self.inode, "bytes were written to a file that is gone");
-            self.discard();
+            self.discard_for_good();
         } else {
             tracing::error!(inode = %self.inode, %error, "the metaserver refused a commit: written bytes are lost");
         }

@@ -115,6 +115,8 @@ pub(super) struct Activity {
     pub(super) dirty_since: Option<Instant>,
     /// Removed while nobody had it open: nothing of it matters any more.
     pub(super) discarded: bool,
+    /// Removed, or about to be, from a directory that keeps what is removed from it.
+    kept: bool,
 }
 
 impl FileIo {
@@ -142,6 +144,7 @@ impl FileIo {
                 last_write: Instant::now(),
                 dirty_since: None,
                 discarded: false,
+                kept: false,
             },
             fenced: HashSet::new(),
         };
@@ -277,8 +280,21 @@ impl FileIo {
         self.invalidate(state, 0);
     }
 
-    /// The file was removed and nobody has it open: what is not sent never will be.
+    /// The file is about to be removed from a directory that keeps what is removed: all that was written to it is still sent. To be said
+    /// before, as whoever closes it meanwhile finds it removed, and [discards](Self::discard) it.
+    pub fn keep(&self) {
+        self.state.lock().activity.kept = true;
+    }
+
+    /// The file was removed and nobody has it open: what is not sent never will be, unless it is to be [kept](Self::keep).
     pub fn discard(&self) {
+        if !self.state.lock().activity.kept {
+            self.discard_for_good();
+        }
+    }
+
+    /// The metaserver does not know the file any more.
+    pub(super) fn discard_for_good(&self) {
         let mut state = self.state.lock();
         let before = state.pieces.charged();
         state.pieces.discard_runs();

@@ -7,6 +7,7 @@ use cairn_proto::error::FsError;
 use cairn_proto::ids::InodeId;
 use cairn_proto::lock::LockOwner;
 use cairn_proto::meta::{Lease, OpenMode, Opened};
+use cairn_proto::name::Name;
 use cairn_proto::policy::Durability;
 use tokio_util::sync::CancellationToken;
 
@@ -214,11 +215,13 @@ impl Vfs {
         if lost { Err(VfsError::LostChanges(file.inode)) } else { Ok(()) }
     }
 
-    /// As [`Self::discard_if_gone`], of what was removed from `parent`; where that keeps it, what was written to it is still sent: files
-    /// whose bytes are on their way when they are removed are such that were closed without waiting, in a directory that is held.
-    pub(super) fn discard_unless_kept(&self, parent: InodeId, inode: InodeId) {
-        if !self.delegations.keeps(parent) {
-            self.discard_if_gone(inode);
+    /// What `name` in `parent` leads to is about to be removed; where that directory keeps it, what was written to it is still sent. Files whose
+    /// bytes are on their way when they are removed are such that were closed without waiting, in a directory that is held.
+    pub(super) fn keep_what_is_removed(&self, parent: InodeId, name: &Name) {
+        if self.delegations.keeps(parent)
+            && let Some(io) = self.inode_of(parent, name).and_then(|inode| self.io.find(inode))
+        {
+            io.keep();
         }
     }
 

@@ -22,6 +22,7 @@ impl Vfs {
         }
         let asked = self.known.asked();
         self.delegations.room().await?;
+        self.keep_what_is_removed(parent, &name);
         let open = self.open_and_ours(parent, &name);
         if open.is_none()
             && let Some(removed) = self.delegations.unlink(parent, &name)
@@ -61,7 +62,7 @@ impl Vfs {
     fn removed_here(&self, parent: InodeId, name: Name, attr: &Attr, asked: Asked) {
         self.known.learn(attr, false, asked);
         self.known.named(parent, name, Named::Absent, asked);
-        self.discard_unless_kept(parent, attr.inode);
+        self.discard_if_gone(attr.inode);
     }
 
     fn removed(
@@ -81,7 +82,7 @@ impl Vfs {
         self.known.learn(&attr, false, asked);
         self.known.named(parent, name, Named::Absent, asked);
         self.known.learn(&parent_dir.attr, false, asked);
-        self.discard_unless_kept(parent, attr.inode);
+        self.discard_if_gone(attr.inode);
         Ok(())
     }
 

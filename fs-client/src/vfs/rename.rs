@@ -46,6 +46,7 @@ impl Vfs {
         let asked = self.known.asked();
         self.delegations.room().await?;
         self.write_out_before_replacing((parent, &name), (new_parent, &new_name)).await;
+        self.keep_what_is_removed(new_parent, &new_name);
         if self.open_and_ours(new_parent, &new_name).is_none()
             && let Some(moved) = self.delegations.rename((parent, &name), (new_parent, &new_name), mode)
         {
@@ -83,7 +84,7 @@ impl Vfs {
         self.known.learn(&renamed.old_parent.attr, false, asked);
         self.known.learn(&renamed.new_parent.attr, false, asked);
         if let Some(replaced) = &renamed.replaced {
-            self.discard_unless_kept(new_parent, replaced.inode);
+            self.discard_if_gone(replaced.inode);
         }
         Ok(())
     }
@@ -113,7 +114,7 @@ impl Vfs {
         self.known.named(to.0, to.1, Named::Inode(moved.moved.inode), asked);
         if let Some(replaced) = &moved.replaced {
             self.known.learn(replaced, false, asked);
-            self.discard_unless_kept(to.0, replaced.inode);
+            self.discard_if_gone(replaced.inode);
         }
     }
 

@@ -142,8 +142,8 @@ fn push(path: &mut Vec<u8>, part: &[u8]) {
 
 /// The inode that a name begins with.
 fn inode_in(name: &Name) -> Option<InodeId> {
-    let digits = name.as_bytes().split(|&byte| byte == SEPARATOR).next()?;
-    std::str::from_utf8(digits).ok()?.parse().ok().map(InodeId)
+    let end = name.as_bytes().iter().position(|&byte| byte == SEPARATOR)?;
+    std::str::from_utf8(&name.as_bytes()[..end]).ok()?.parse().ok().map(InodeId)
 }
 
 /// How far the listing of an open directory is.
@@ -166,12 +166,13 @@ impl Vfs {
         }
     }
 
-    /// What an entry of the trash stands for.
+    /// What an entry of the trash stands for. The number alone says that: the path is that of today, and another one as soon as a directory
+    /// on it is moved, or gone.
     async fn entry_in_trash(&self, parent: InodeId, name: &Name) -> Result<Option<InodeId>, VfsError> {
         let (Place::Trash, Some(inode)) = (Place::of(parent), inode_in(name)) else { return Ok(None) };
         self.delegations.flush().await?;
         match self.meta.trashed(inode).await.map_err(VfsError::from) {
-            Ok(entry) => Ok((name_of(&entry) == name.as_bytes()).then_some(inode)),
+            Ok(_) => Ok(Some(inode)),
             Err(error) if error.refusal() == Some(&FsError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
@@ -300,5 +301,6 @@ mod tests {
         assert_eq!((exact.len(), &exact[..4]), (255, &b"12|a"[..]));
         assert_eq!(inode_in(&Name::new("12|a|b").unwrap()), Some(InodeId(12)));
         assert_eq!(inode_in(&Name::new("x|a").unwrap()), None);
+        assert_eq!(inode_in(&Name::new("12").unwrap()), None);
     }
 }

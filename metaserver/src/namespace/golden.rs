@@ -40,6 +40,10 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn unhex(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
 fn check_key(key: Bytes, golden: &str) {
     assert_eq!(hex(&key), golden);
 }
@@ -225,15 +229,12 @@ fn inodes() {
 /// What was written before there was a trash is read as what has none.
 #[test]
 fn values_from_before_the_trash() {
-    let bytes =
-        |golden: &str| (0..golden.len() / 2).map(|at| u8::from_str_radix(&golden[2 * at..2 * at + 2], 16).unwrap());
-    let old: Vec<u8> =
-        bytes("02ac0201ac0202ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709").collect();
+    let old = unhex("02ac0201ac0202ed1301e807ffffffff0f03ff93ebdc03020203ff93ebdc0303ff93ebdc03c801020100ac020709");
     let directory = inode(Content::Directory(Directory { next_cookie: DirCookie(300), entries: 2 }));
     let expected = Inode { retention: Retention::OFF, ..directory };
     assert_eq!(Inode::from_stored(b"key", &old).unwrap(), expected);
     Inode::from_stored(b"key", &[&old[..], &[0]].concat()).expect_err("bytes left over are damage");
-    let old: Vec<u8> = bytes("01ac02020304050607").collect();
+    let old = unhex("01ac02020304050607");
     let counters = Counters::from_stored(b"key", &old).unwrap();
     assert_eq!((counters.garbage, counters.trash, counters.trash_bytes), (7, 0, 0));
 }
