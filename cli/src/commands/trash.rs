@@ -17,6 +17,7 @@ use clap::{Args, Subcommand};
 
 use crate::admin::{Admin, Client};
 use crate::args::MetaArg;
+use crate::out::say;
 use crate::target::{self, Target};
 use crate::view::trash::{TrashList, count, shown};
 
@@ -131,15 +132,15 @@ async fn restore(args: RestoreArgs) -> Result<bool> {
     if was_there && done.restored == 0 && done.taken == 0 && done.earlier == 0 {
         bail!("{what}: nothing that was removed there is in the trash: see `cairn trash list`");
     }
-    println!("{place}: {} restored", count(done.restored, "entry", "entries"));
+    say!("{place}: {} restored", count(done.restored, "entry", "entries"));
     if done.earlier > 0 {
         let earlier = count(done.earlier, "entry", "entries");
-        println!(
+        say!(
             "{earlier} of earlier removals stay in the trash (`cairn trash list`; --all restores the newest of each name)"
         );
     }
     if done.taken > 0 {
-        println!("{} stay in the trash: their names are taken", count(done.taken, "entry", "entries"));
+        say!("{} stay in the trash: their names are taken", count(done.taken, "entry", "entries"));
     }
     Ok(done.taken == 0)
 }
@@ -188,7 +189,7 @@ async fn empty(args: EmptyArgs) -> Result<bool> {
     if !yes && stdin().is_terminal() {
         let TrashCount { entries, bytes } = remove(&admin, &filter, true).await?;
         if entries == 0 {
-            println!("there is nothing to remove");
+            say!("there is nothing to remove");
             return Ok(true);
         }
         let entries = count(entries, "entry", "entries");
@@ -197,12 +198,12 @@ async fn empty(args: EmptyArgs) -> Result<bool> {
         let mut answer = String::new();
         stdin().lock().read_line(&mut answer)?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            println!("nothing was removed");
+            say!("nothing was removed");
             return Ok(false);
         }
     }
     let TrashCount { entries, bytes } = remove(&admin, &filter, false).await?;
-    println!("{} removed for good, {}", count(entries, "entry", "entries"), crate::view::bytes(bytes));
+    say!("{} removed for good, {}", count(entries, "entry", "entries"), crate::view::bytes(bytes));
     Ok(true)
 }
 
