@@ -112,7 +112,13 @@ impl Vfs {
     pub async fn opendir(&self, inode: InodeId) -> Result<DirHandle, VfsError> {
         let handle = DirHandle(self.dirs.next.fetch_add(1, Ordering::Relaxed) + 1);
         let losses = Mutex::new(self.delegations.loss_cursor(inode));
-        let dir = OpenDir { inode, page: Mutex::default(), losses, is_held: AtomicBool::new(false), trash: Default::default() };
+        let dir = OpenDir {
+            inode,
+            page: Mutex::default(),
+            losses,
+            is_held: AtomicBool::new(false),
+            trash: Default::default(),
+        };
         self.dirs.by_handle.write().insert(handle, Arc::new(dir));
         // In this order: whoever ends a lease looks for what is open after that.
         let is_told = || self.known.is_leased(inode) || self.delegations.attr(inode).is_some();
@@ -267,9 +273,13 @@ impl Vfs {
         let page = match page {
             Ok(page) => page,
             // A directory that was removed under a process that has it open is an empty one.
-            Err(error) if Self::is_gone(&error) => {
-                cairn_proto::meta::DirPage { entries: Vec::new(), end: true, parent: inode, leased: false, keeps: false }
-            }
+            Err(error) if Self::is_gone(&error) => cairn_proto::meta::DirPage {
+                entries: Vec::new(),
+                end: true,
+                parent: inode,
+                leased: false,
+                keeps: false,
+            },
             Err(error) => return Err(error),
         };
         if page.leased {
