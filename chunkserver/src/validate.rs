@@ -96,7 +96,6 @@ fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
 mod tests {
     use bytes::Bytes;
     use cairn_proto::chunk::{ChunkId, fragment_crcs};
-    use cairn_proto::chunkserver::SERVERS;
     use cairn_proto::ids::{ChunkIndex, InodeId};
     use cairn_proto::transport::{Endpoint, Payload};
     use uuid::Uuid;
@@ -112,7 +111,7 @@ mod tests {
         let crcs = fragment_crcs(u64::from(offset), &data);
         WriteRequest {
             chunk: CHUNK,
-            writer: SERVERS,
+            writer: SessionId::SERVERS,
             offset,
             crcs,
             rest: Vec::new(),
@@ -142,7 +141,8 @@ mod tests {
         let mut short = request(0, 5000);
         short.crcs.pop();
         assert!(is_malformed(write(&short, US)));
-        let zeros = |offset, len| ZeroRequest { chunk: CHUNK, writer: SERVERS, offset, len, rest: Vec::new() };
+        let zeros =
+            |offset, len| ZeroRequest { chunk: CHUNK, writer: SessionId::SERVERS, offset, len, rest: Vec::new() };
         assert!(zero(&zeros(0, END), US).is_ok());
         assert!(is_malformed(zero(&zeros(1, END), US)));
     }
@@ -173,7 +173,8 @@ mod tests {
         assert!(read(&asked(MAX_PIECE_BYTES as u32)).is_ok());
         assert!(is_malformed(read(&asked(MAX_PIECE_BYTES as u32 + 1))));
         assert!(is_malformed(delete(&vec![(CHUNK.handle, CHUNK.version); MAX_DELETE + 1])));
-        let mut requests = vec![ChainRequest { chunk: CHUNK, writer: SERVERS, rest: vec![replica(2)] }; MAX_HAND_BACKS];
+        let mut requests =
+            vec![ChainRequest { chunk: CHUNK, writer: SessionId::SERVERS, rest: vec![replica(2)] }; MAX_HAND_BACKS];
         assert!(hand_backs(&requests, US).is_ok());
         requests[7].rest.push(replica(1));
         assert!(is_malformed(hand_backs(&requests, US)), "we are in a chain twice");

@@ -5,14 +5,12 @@
 //! epoch that its writes are fenced off by. (Versions of chunks fence off those who know an old chain; a writer that is cut
 //! off knows the current one.)
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-
-use cairn_proto::chunkserver::SERVERS;
 use cairn_proto::cluster::LiveSessions;
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::SessionId;
 use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// See the module.
@@ -74,7 +72,7 @@ impl Writers {
 impl Inner {
     fn is_gone(&self, session: SessionId) -> bool {
         let is_dead = |live: &LiveSessions| session < live.next && live.live.binary_search(&session).is_err();
-        session != SERVERS && (self.gone.contains(&session) || self.live.as_ref().is_some_and(is_dead))
+        session != SessionId::SERVERS && (self.gone.contains(&session) || self.live.as_ref().is_some_and(is_dead))
     }
 }
 
@@ -118,6 +116,6 @@ mod tests {
         writers.registered(LiveSessions { next: SessionId(9), live: vec![SessionId(4), SessionId(7)] });
         let may_write = |session| writers.begin(SessionId(session)).is_ok();
         assert_eq!([3, 4, 5, 7, 8, 9, 10].map(may_write), [false, true, false, true, false, true, true]);
-        assert!(writers.begin(SERVERS).is_ok());
+        assert!(writers.begin(SessionId::SERVERS).is_ok());
     }
 }

@@ -9,10 +9,10 @@ use cairn_chunkserver::{Chunkserver, ChunkserverConfig};
 use cairn_metaserver::{Metaserver, MetaserverConfig};
 use cairn_proto::chunk::{ChunkLocation, fragment_crcs};
 use cairn_proto::chunkserver::{
-    ChainRequest, ChunkServiceClient, ChunkServiceRequest, ChunkServiceResponse, ChunkState, SERVERS, WriteRequest,
+    ChainRequest, ChunkServiceClient, ChunkServiceRequest, ChunkServiceResponse, ChunkState, WriteRequest,
 };
 use cairn_proto::error::FsError;
-use cairn_proto::ids::{ChunkIndex, InodeId, ServerId};
+use cairn_proto::ids::{ChunkIndex, InodeId, ServerId, SessionId};
 use cairn_proto::meta::{BadReplica, ChunkExtent, Mutation, MutationReply, OpenMode};
 use cairn_proto::time::Timestamp;
 use cairn_proto::transport::{ConnectOptions, Endpoint, Payload, PeerKind, Reconnecting, Service};
@@ -134,7 +134,7 @@ impl World {
         let data = vec![byte; LENGTH as usize];
         let request = WriteRequest {
             chunk: location.id,
-            writer: SERVERS,
+            writer: SessionId::SERVERS,
             offset: 0,
             crcs: fragment_crcs(0, &data),
             rest: location.replicas[1..].to_vec(),
@@ -146,7 +146,8 @@ impl World {
     }
 
     async fn hand_back(&self, location: &ChunkLocation) -> bool {
-        let request = ChainRequest { chunk: location.id, writer: SERVERS, rest: location.replicas[1..].to_vec() };
+        let request =
+            ChainRequest { chunk: location.id, writer: SessionId::SERVERS, rest: location.replicas[1..].to_vec() };
         self.chunks_at(&location.replicas[0].endpoint)
             .hand_back(ctx(), request)
             .await

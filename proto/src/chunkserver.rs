@@ -21,9 +21,6 @@ pub const MAX_HAND_BACKS: usize = 256;
 /// Sessions in one [`ChunkService::fence_sessions`] call at most.
 pub const MAX_FENCED: usize = 65_536;
 
-/// The writer of what servers do among themselves; no client has this session.
-pub const SERVERS: SessionId = SessionId(0);
-
 /// A piece of a chunk, at most [`crate::chunk::MAX_PIECE_BYTES`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct WriteRequest {

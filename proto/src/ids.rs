@@ -113,6 +113,11 @@ pub struct OpId {
     pub seq: u64,
 }
 
+impl SessionId {
+    /// In the place of a client's, where servers act among themselves or for those who administer them. No client has it.
+    pub const SERVERS: Self = Self(0);
+}
+
 impl InodeId {
     /// The root directory.
     pub const ROOT: Self = Self(1);

@@ -293,7 +293,7 @@ fn administrators_see_what_mounts_see() {
     make_delegated(&dir);
     fs::write(dir.join("f"), "text").unwrap();
     let info = cluster.cairn_json(&["info", "/d/f"]).unwrap();
-    assert_eq!(info["path"], "/d/f");
+    assert_eq!((&info["path"], &info["size"]), (&"/d/f".into(), &4.into()));
     fs::rename(dir.join("f"), dir.join("g")).unwrap();
     assert_eq!(cluster.cairn_json(&["info", "/d/g"]).unwrap()["path"], "/d/g");
     let set = cluster.cairn(&["policy", "set", "/d", "--copies", "3"]).unwrap();

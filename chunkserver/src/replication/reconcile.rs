@@ -6,9 +6,9 @@
 //! synced, clean. Dying in between leaves copies dirty, and it is done again.
 
 use cairn_proto::chunk::{BLOCK_SIZE, BlockSum, ChunkId, Replica, fragment_crcs};
-use cairn_proto::chunkserver::{BlockTable, ChunkStat, ReadReply, ReadRequest, SERVERS, WriteRequest, ZeroRequest};
+use cairn_proto::chunkserver::{BlockTable, ChunkStat, ReadReply, ReadRequest, WriteRequest, ZeroRequest};
 use cairn_proto::error::ChunkError;
-use cairn_proto::ids::{ChunkVersion, ServerId};
+use cairn_proto::ids::{ChunkVersion, ServerId, SessionId};
 use cairn_proto::transport::Payload;
 use futures::future::try_join_all;
 use tarpc::context::Context;
@@ -127,7 +127,7 @@ impl PeerCopy {
                 let crcs = fragment_crcs(u64::from(offset), &bytes);
                 let request = WriteRequest {
                     chunk,
-                    writer: SERVERS,
+                    writer: SessionId::SERVERS,
                     offset,
                     crcs,
                     rest,
@@ -137,7 +137,13 @@ impl PeerCopy {
                 call(self.server, || self.client.patch(self.context, request.clone(), length)).await
             }
             None => {
-                let request = ZeroRequest { chunk, writer: SERVERS, offset, len: run.blocks * BLOCK_SIZE as u32, rest };
+                let request = ZeroRequest {
+                    chunk,
+                    writer: SessionId::SERVERS,
+                    offset,
+                    len: run.blocks * BLOCK_SIZE as u32,
+                    rest,
+                };
                 call(self.server, || self.client.zero(self.context, request.clone())).await.map(drop)
             }
         }

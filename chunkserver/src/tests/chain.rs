@@ -21,7 +21,7 @@ async fn what_is_acknowledged_is_on_every_member() {
         assert_eq!(members, [ack(&a), ack(&b), ack(&c)]);
     }
     let rest = [&b, &c].map(|node| node.replica.clone()).to_vec();
-    let zeros = ZeroRequest { chunk: id, writer: SERVERS, offset: 100, len: 3 * BLOCK as u32, rest };
+    let zeros = ZeroRequest { chunk: id, writer: SessionId::SERVERS, offset: 100, len: 3 * BLOCK as u32, rest };
     let ack = a.client.zero(soon(), zeros).await.unwrap().unwrap();
     let mut want = data;
     want[100..100 + 3 * BLOCK].fill(0);

@@ -23,7 +23,7 @@ async fn a_member_that_lost_its_file_takes_no_write_as_the_first_one() {
     let error = a.client.write(soon(), late()).await.unwrap().unwrap_err();
     let cause = ChainFailure::Refused(Box::new(ChunkError::NotFound(id.handle)));
     assert_eq!(error, ChunkError::Chain { server: b.server, cause });
-    let zeros = ZeroRequest { chunk: id, writer: SERVERS, offset: 0, len: 50, rest: Vec::new() };
+    let zeros = ZeroRequest { chunk: id, writer: SessionId::SERVERS, offset: 0, len: 50, rest: Vec::new() };
     assert_eq!(b.client.zero(soon(), zeros).await.unwrap(), Err(ChunkError::NotFound(id.handle)));
     assert_eq!(
         b.client.write(soon(), write_request(id, 0, b"head", &[&c])).await.unwrap().unwrap_err(),

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use cairn_proto::chunk::{BLOCK_SIZE, ChunkId, Replica, fragment_crcs};
 use cairn_proto::chunkserver::{
     ChainRequest, ChunkService, ChunkServiceClient, ChunkServiceRequest, ChunkServiceResponse, MemberAck, ReadRequest,
-    SERVERS, WriteRequest, ZeroRequest,
+    WriteRequest, ZeroRequest,
 };
 use cairn_proto::error::ChunkError;
 use cairn_proto::ids::{BootId, ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, InodeId, ServerId, SessionId};
@@ -153,7 +153,7 @@ fn at_version(id: ChunkId, version: u32) -> ChunkId {
 fn write_request(id: ChunkId, offset: usize, data: &[u8], rest: &[&Node]) -> WriteRequest {
     WriteRequest {
         chunk: id,
-        writer: SERVERS,
+        writer: SessionId::SERVERS,
         offset: offset as u32,
         crcs: fragment_crcs(offset as u64, data),
         rest: rest.iter().map(|node| node.replica.clone()).collect(),
@@ -163,7 +163,7 @@ fn write_request(id: ChunkId, offset: usize, data: &[u8], rest: &[&Node]) -> Wri
 }
 
 fn chain_request(id: ChunkId, rest: &[&Node]) -> ChainRequest {
-    ChainRequest { chunk: id, writer: SERVERS, rest: rest.iter().map(|node| node.replica.clone()).collect() }
+    ChainRequest { chunk: id, writer: SessionId::SERVERS, rest: rest.iter().map(|node| node.replica.clone()).collect() }
 }
 
 fn pattern(seed: u64, len: usize) -> Vec<u8> {

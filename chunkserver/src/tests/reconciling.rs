@@ -34,8 +34,13 @@ async fn the_first_servers_blocks_win_unless_they_are_in_doubt() {
     a.client.write(soon(), write_request(id, BLOCK, &pattern(2, BLOCK), &[])).await.unwrap().unwrap();
     b.client.write(soon(), write_request(id, 8 * BLOCK, &pattern(3, 100), &[])).await.unwrap().unwrap();
     c.client.write(soon(), write_request(id, 20 * BLOCK, &pattern(4, BLOCK), &[])).await.unwrap().unwrap();
-    let zeros =
-        ZeroRequest { chunk: id, writer: SERVERS, offset: 3 * BLOCK as u32, len: 2 * BLOCK as u32, rest: Vec::new() };
+    let zeros = ZeroRequest {
+        chunk: id,
+        writer: SessionId::SERVERS,
+        offset: 3 * BLOCK as u32,
+        len: 2 * BLOCK as u32,
+        rest: Vec::new(),
+    };
     a.client.zero(soon(), zeros).await.unwrap().unwrap();
     // The power went at `a`: of two blocks, it does not know what they should be. `b` has lost one of them as well.
     a.flip(id, 6 * BLOCK as u64);
@@ -141,7 +146,7 @@ proptest! {
             for (node, offset, len, zero, seed) in writes {
                 let client = &nodes[node].client;
                 if zero {
-                    let zeros = ZeroRequest { chunk: id, writer: SERVERS, offset: offset as u32, len: len as u32, rest: Vec::new() };
+                    let zeros = ZeroRequest { chunk: id, writer: SessionId::SERVERS, offset: offset as u32, len: len as u32, rest: Vec::new() };
                     client.zero(soon(), zeros).await.unwrap().unwrap();
                 } else {
                     client.write(soon(), write_request(id, offset, &pattern(seed, len), &[])).await.unwrap().unwrap();

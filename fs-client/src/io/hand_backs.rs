@@ -100,9 +100,8 @@ impl<C> std::fmt::Debug for HandBacks<C> {
 #[cfg(test)]
 mod tests {
     use cairn_proto::chunk::ChunkId;
-    use cairn_proto::chunkserver::SERVERS;
     use cairn_proto::error::ChunkError;
-    use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId};
+    use cairn_proto::ids::{ChunkHandle, ChunkIndex, ChunkVersion, InodeId, SessionId};
     use futures::future::join_all;
 
     use super::*;
@@ -132,7 +131,7 @@ mod tests {
     fn request(handle: u64) -> ChainRequest {
         let (handle, version) = (ChunkHandle(handle), ChunkVersion::FIRST);
         let chunk = ChunkId { handle, version, inode: InodeId(1), index: ChunkIndex(0) };
-        ChainRequest { chunk, writer: SERVERS, rest: Vec::new() }
+        ChainRequest { chunk, writer: SessionId::SERVERS, rest: Vec::new() }
     }
 
     #[tokio::test]

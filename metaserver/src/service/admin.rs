@@ -27,7 +27,6 @@ use crate::command::Internal;
 use crate::fsck::{self, Depth};
 use crate::namespace::inode::{Content, Inode};
 use crate::namespace::{ChunkView, NamespaceError, query};
-use crate::session::recalls::Patience;
 
 /// Ranges of places of a sparse file that are looked through for one answer.
 const MAX_RANGES: u32 = 1024;
@@ -44,8 +43,7 @@ impl AdminService for AdminFace {
     async fn info(self, _: Context, inode: InodeId, first_chunk: u32) -> Result<InodeInfo, FsError> {
         let shared = &*self.0;
         shared.clients.flush_all().await;
-        // What a client does not send in time is not seen.
-        let _ = shared.clients.sent_for_others(None, inode, &mut Patience::default()).await;
+        shared.clients.flush_file(inode).await;
         let (found, path, xattrs) = shared.state.read(|read| {
             let found = query::get_inode(read, inode)?;
             Ok::<_, NamespaceError>((found, query::path_of(read, inode)?, query::list_xattr(read, inode)?))

@@ -179,8 +179,7 @@ impl Shared {
         let propose = async || {
             let mut touched = Touched::only(parent);
             touched.extend([inode]);
-            // For nobody in particular: every session is asked.
-            let _announced = self.clients.changing(SessionId(0), touched, &mut Patience::default()).await?;
+            let _announced = self.clients.changing(SessionId::SERVERS, touched, &mut Patience::default()).await?;
             self.state.internal(Internal::Restore { inode, parent, name: name.clone() }).await
         };
         self.clients.recalling_to_the_end(propose).await.map(drop)

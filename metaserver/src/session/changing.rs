@@ -13,7 +13,7 @@ use super::leases::touched::Touched;
 use super::leases::{Announced, Announcement, InTheWay, Share};
 use super::recalls::{LOOK_AGAIN, Patience};
 use crate::namespace::inode::Inode;
-use crate::namespace::query::Viewer;
+use crate::namespace::query::{self, Viewer};
 
 impl Clients {
     /// Announces that `session` is about to change something, and waits until nobody else remembers it. `Leased` where that takes too
@@ -52,26 +52,32 @@ impl Clients {
         self.cleared(look(), inode, patience, look).await
     }
 
-    /// Asks for `session`, and where somebody else's unsent writes or delegation are in the way, has them out of it and asks again. Nobody who
-    /// comes later has the file for itself before that.
-    pub async fn looking<T, F>(&self, session: SessionId, mut ask: impl FnMut() -> F) -> Result<T, FsError>
+    /// Has whoever wrote to a file send its bytes, as far as that is done in a short time.
+    pub async fn flush_file(&self, inode: InodeId) {
+        let whole = async || {
+            // Who has the directory for himself needs no lease to write to what is in it.
+            let found = self.state.read(|read| query::get_inode(read, inode))?;
+            if !found.is_directory() {
+                self.state.read(|read| Viewer::new(read, SessionId::SERVERS).get_inode(inode))?;
+            }
+            self.sent_for_others(None, inode, &mut Patience::default()).await
+        };
+        if let Err(error) = self.recalling(whole).await {
+            tracing::debug!(%inode, %error, "not all that was written to a file is sent: its size may be an old one");
+        }
+    }
+
+    /// As [`Self::recalling`], for `session`, which has its turn before those who come later to have a file for themselves.
+    pub async fn looking<T, F>(&self, session: SessionId, ask: impl FnMut() -> F) -> Result<T, FsError>
     where
         F: Future<Output = Result<T, FsError>>,
     {
-        let mut patience = Patience::default();
-        let mut turn: Option<(InodeId, Announcement)> = None;
-        loop {
-            match ask().await {
-                Err(FsError::Leased(inode)) => {
-                    if turn.as_ref().is_none_or(|(of, _)| *of != inode) {
-                        turn = Some((inode, self.leases.announce(session, Touched::only(inode), Announced::Look)));
-                    }
-                    self.sent_for_others(Some(session), inode, &mut patience).await?;
-                }
-                Err(FsError::Delegated(directory)) => self.recall(directory, &mut patience).await?,
-                answer => return answer,
-            }
-        }
+        self.recalling_within(Some(session), Patience::default(), ask).await
+    }
+
+    /// While it lives, nobody who comes later has the file for itself before `session` has had a look.
+    pub(super) fn turn_to_look(&self, session: SessionId, inode: InodeId) -> Announcement {
+        self.leases.announce(session, Touched::only(inode), Announced::Look)
     }
 
     /// Asks those in the way, again and again, until nobody is.

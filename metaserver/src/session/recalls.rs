@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use cairn_proto::error::FsError;
-use cairn_proto::ids::InodeId;
+use cairn_proto::ids::{InodeId, SessionId};
 use cairn_proto::meta::Event;
 use futures::future::join_all;
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Clients;
+use super::leases::Announcement;
 use crate::Moment;
 use crate::namespace::query;
 
@@ -95,7 +96,7 @@ impl Clients {
     where
         F: Future<Output = Result<T, FsError>>,
     {
-        self.recalling_within(Patience::default(), ask).await
+        self.recalling_within(None, Patience::default(), ask).await
     }
 
     /// As [`Self::recalling`], for somebody who does not ask again: waits out a holder that is silent.
@@ -103,17 +104,29 @@ impl Clients {
     where
         F: Future<Output = Result<T, FsError>>,
     {
-        self.recalling_within(Patience::of(self.sessions.term() + LIMIT), ask).await
+        self.recalling_within(None, Patience::of(self.sessions.term() + LIMIT), ask).await
     }
 
-    async fn recalling_within<T, F>(&self, mut patience: Patience, mut ask: impl FnMut() -> F) -> Result<T, FsError>
+    /// `session`: who asks, where it is to have its turn.
+    pub(super) async fn recalling_within<T, F>(
+        &self,
+        session: Option<SessionId>,
+        mut patience: Patience,
+        mut ask: impl FnMut() -> F,
+    ) -> Result<T, FsError>
     where
         F: Future<Output = Result<T, FsError>>,
     {
+        let mut turn: Option<(InodeId, Announcement)> = None;
         loop {
             match ask().await {
                 Err(FsError::Delegated(directory)) => self.recall(directory, &mut patience).await?,
-                Err(FsError::Leased(inode)) => self.sent_for_others(None, inode, &mut patience).await?,
+                Err(FsError::Leased(inode)) => {
+                    if turn.as_ref().is_none_or(|(of, _)| *of != inode) {
+                        turn = session.map(|session| (inode, self.turn_to_look(session, inode)));
+                    }
+                    self.sent_for_others(session, inode, &mut patience).await?;
+                }
                 answer => return answer,
             }
         }
