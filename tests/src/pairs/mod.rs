@@ -29,7 +29,7 @@ pub struct Scenario {
     pub rounds: Rounds,
     /// Directories that are worked in at the same time on the same mounts.
     lanes: usize,
-    /// Pairs of operations in a round.
+    /// Pairs of operations in a round, for each of those that look.
     pairs: u64,
 }
 
@@ -79,10 +79,12 @@ pub fn everywhere(scenario: Scenario) -> Result<()> {
     mounts.into_iter().try_for_each(|mount| mount.unmount())
 }
 
-/// So many pairs of operations of a scenario, by several threads with a directory each, on `groups` of mounts.
+/// So many pairs of operations of a scenario, by several threads with a directory each, on `groups` of mounts. What one mount does, and each
+/// of the others looks at, are as many pairs as there are others.
 pub fn in_lanes(groups: &[&[&Path]], name: &str, scenario: Scenario, pairs: u64) -> Result<()> {
     let lanes: Vec<_> = groups.iter().flat_map(|roots| std::iter::repeat_n(*roots, scenario.lanes)).collect();
-    let each = pairs.div_ceil(scenario.pairs * lanes.len() as u64);
+    let in_a_round = |roots: &[&Path]| scenario.pairs * (roots.len() as u64 - 1);
+    let each = pairs.div_ceil(lanes.iter().map(|roots| in_a_round(roots)).sum());
     std::thread::scope(|scope| {
         let start = |(lane, roots)| {
             scope.spawn(move || {
