@@ -14,19 +14,23 @@ up: ## Build, start a cluster in one process and mount it (Ctrl-C ends it; the d
 	cargo build --release -p cairn-cli
 	$(TARGET_DIR)/release/cairn up --data $(UP_DIR)/data --mount $(UP_DIR)/mnt
 
+# Tests are named, and never packages: cargo builds libraries with the features that the packages of a command need, so that a command
+# for a part of them would build most libraries once more. No two files of tests have the same name.
+SYSTEM_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/*.rs))
+UNIT_TESTS := --lib --bins $(foreach file,$(filter-out tests/%,$(wildcard */tests/*.rs bench/*/tests/*.rs)),--test $(basename $(notdir $(file))))
+
 test: ## Install what the tests need and run all of them
 	@tests/setup/install.sh test
-	cargo build --workspace
 	$(MAKE) unit
-	cargo test -p cairn-tests -- --test-threads=1
+	$(MAKE) system
 
 unit: ## The tests that need no mount
-	cargo test --workspace --exclude cairn-tests --features cairn-cli/faults
+	cargo test --workspace --features cairn-cli/faults $(UNIT_TESTS)
 
 system: ## The tests on real mounts with real daemons
 	@tests/setup/install.sh test
-	cargo build -p cairn-cli -p cairn-tests
-	cargo test -p cairn-tests -- --test-threads=1
+	cargo build --workspace --bins $(SYSTEM_TESTS)
+	cargo test --workspace $(SYSTEM_TESTS) -- --test-threads=1
 
 verify: ## Format, lints (only reads)
 	cargo fmt --all --check

@@ -1,5 +1,5 @@
 //! What a delegation keeps others from, and how it begins and ends. That all mutations are refused where they should be is for
-//! random operations against the model, in `tests/namespace.rs`.
+//! random operations against the model, in `tests/namespace_model.rs`.
 
 use cairn_proto::attr::{Credentials, SetAttr};
 use cairn_proto::ids::DirCookie;
