@@ -5,12 +5,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cairn_proto::disk::MAX_DISKS;
 use cairn_proto::labels::{LabelError, Labels};
 use cairn_proto::transport::{Endpoint, EndpointError};
 use cairn_runtime::host;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::directories::Directories;
 use crate::store::StoreLimits;
 
 /// Bytes in the longest name of a server.
@@ -23,8 +25,9 @@ const LONGEST_SCRUB_PERIOD_S: u64 = 10 * 366 * 24 * 3600;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChunkserverConfig {
-    /// Directory of the chunks. Created where it does not exist; it belongs to one server of one cluster for ever.
-    pub data_dir: PathBuf,
+    /// Directory of the chunks, or one for each disk, as a list. Created where it does not exist; it belongs to one server of one cluster for
+    /// ever. An empty one that comes later is a new disk.
+    pub data_dir: Directories,
     /// Where clients and other chunkservers connect to: `host:port` or `unix:/path`. Port 0 takes a free one.
     pub listen: String,
     /// The address to tell others, where it is not the one listened at (behind a NAT, or when listening at all addresses).
@@ -54,7 +57,7 @@ pub struct ChunkserverConfig {
 impl Default for ChunkserverConfig {
     fn default() -> Self {
         Self {
-            data_dir: PathBuf::new(),
+            data_dir: Directories::default(),
             listen: "0.0.0.0:7410".to_owned(),
             advertise: None,
             health_listen: "0.0.0.0:7490".to_owned(),
@@ -74,6 +77,8 @@ impl Default for ChunkserverConfig {
 pub enum ConfigProblem {
     #[error("`data_dir` is not set: it says where the chunks are kept")]
     NoDataDir,
+    #[error("`data_dir`: {0} directories; at most {MAX_DISKS}, each on a disk of its own")]
+    TooManyDataDirs(usize),
     #[error("`{key}`: {source}")]
     Endpoint { key: &'static str, source: EndpointError },
     #[error("`health_listen`: `{0}` is no address:port")]
@@ -91,7 +96,8 @@ pub enum ConfigProblem {
 /// The settings, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub data_dir: PathBuf,
+    /// At least one.
+    pub data_dirs: Vec<PathBuf>,
     pub listen: Endpoint,
     /// Where it differs from the bound address.
     pub advertise: Option<Endpoint>,
@@ -123,8 +129,12 @@ impl ChunkserverConfig {
             heartbeat_ms,
             scrub_period_s,
         } = self;
-        if data_dir.as_os_str().is_empty() {
+        let Directories(data_dirs) = data_dir;
+        if data_dirs.is_empty() || data_dirs.iter().any(|dir| dir.as_os_str().is_empty()) {
             return Err(ConfigProblem::NoDataDir);
+        }
+        if data_dirs.len() > MAX_DISKS {
+            return Err(ConfigProblem::TooManyDataDirs(data_dirs.len()));
         }
         if metaservers.is_empty() {
             return Err(ConfigProblem::NoMetaserver);
@@ -147,7 +157,7 @@ impl ChunkserverConfig {
         }
         let listen = parse_endpoint("listen", &listen)?;
         Ok(Settings {
-            data_dir,
+            data_dirs,
             advertise: advertise.map(|text| parse_endpoint("advertise", &text)).transpose()?,
             listen,
             health_listen: parse_health(health_listen)?,
@@ -215,6 +225,10 @@ mod tests {
     #[test]
     fn problems_name_their_key() {
         assert_eq!(ChunkserverConfig::default().check().unwrap_err(), ConfigProblem::NoDataDir);
+        let empty = ChunkserverConfig { data_dir: Directories(vec!["/a".into(), "".into()]), ..config() };
+        assert_eq!(empty.check().unwrap_err(), ConfigProblem::NoDataDir);
+        let many = ChunkserverConfig { data_dir: Directories(vec!["/a".into(); MAX_DISKS + 1]), ..config() };
+        assert_eq!(many.check().unwrap_err(), ConfigProblem::TooManyDataDirs(MAX_DISKS + 1));
         for (bad, named) in [
             (ChunkserverConfig { listen: "nowhere".into(), ..config() }, "`listen`"),
             (ChunkserverConfig { advertise: Some("x".into()), ..config() }, "`advertise`"),

@@ -1,4 +1,4 @@
-//! What a chunkserver stands on: its disk, and the boot of its kernel; and other ones where a test asks for them.
+//! What a chunkserver stands on: its disks, and the boot of its kernel; and other ones where a test asks for them.
 
 use std::io;
 use std::path::Path;
@@ -13,12 +13,22 @@ pub fn disk(_root: &Path) -> io::Result<Arc<dyn Disk>> {
     Ok(Arc::new(crate::store::disk::OsDisk))
 }
 
-/// One whose power was cut just now, where that is asked for.
+/// One whose power was cut just now, or that fails when it is told to, where that is asked for.
 #[cfg(feature = "faults")]
 pub fn disk(root: &Path) -> io::Result<Arc<dyn Disk>> {
+    use cairn_runtime::faults::{DISK_ERRORS, is_on};
+
+    use crate::store::disk::errors::DiskErrors;
     use crate::store::disk::power_cuts::PowerCuts;
 
-    if cuts_power() { Ok(Arc::new(PowerCuts::cut(root)?)) } else { Ok(Arc::new(crate::store::disk::OsDisk)) }
+    let mut disk: Arc<dyn Disk> = Arc::new(crate::store::disk::OsDisk);
+    if cuts_power() {
+        disk = Arc::new(PowerCuts::cut(root)?);
+    }
+    if is_on(DISK_ERRORS) {
+        disk = Arc::new(DiskErrors::new(disk, root));
+    }
+    Ok(disk)
 }
 
 /// The boot that this process runs under; after a power cut another one than before.

@@ -1,4 +1,4 @@
-//! The daemon: data directory, store, listeners, reporters; started, served, stopped.
+//! The daemon: data directories, store, listeners, reporters; started, served, stopped.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use cairn_proto::chunkserver::{ChunkService, MemberAck};
+use cairn_proto::disk::DiskState;
 use cairn_proto::ids::{BootId, ServerId};
 use cairn_proto::transport::{
     Endpoint, Listener, PeerKind, RequestCounters, Server, ServerLimits, Service as WireService,
@@ -20,14 +21,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ChunkserverConfig, ConfigProblem, Settings};
+use crate::disks::DiskWatch;
 use crate::ground;
 use crate::heartbeat::{Myself, OrderQueue, Reporter, Sources, Standing, Unwelcome, carry_out};
 use crate::load::Load;
 use crate::replication::Replication;
 use crate::scrub::{Scrub, ScrubWorker};
 use crate::service::Service;
-use crate::store::data_dir::{DataDir, DataDirError};
-use crate::store::{LoadError, Store, StoreLimits};
+use crate::store::data_dir::{DataDirError, DataDirs, DiskDir};
+use crate::store::{LoadError, Place, Store, StoreLimits};
 use crate::writers::Writers;
 
 /// Requests in flight on one connection. Each may hold a piece of a megabyte.
@@ -50,7 +52,7 @@ pub enum RunError {
     Health { address: SocketAddr, source: io::Error },
     #[error("cannot learn which boot of the kernel this is")]
     Boot(#[source] io::Error),
-    #[error("cannot use the disk of the data directory")]
+    #[error("cannot use the disk of a data directory")]
     Disk(#[source] io::Error),
     #[error(transparent)]
     Unwelcome(#[from] Unwelcome),
@@ -69,7 +71,7 @@ pub async fn run(config: ChunkserverConfig, shutdown: Shutdown) -> Result<(), Ru
 #[derive(Debug)]
 pub struct Chunkserver {
     settings: Settings,
-    data_dir: Arc<DataDir>,
+    data_dirs: Arc<DataDirs>,
     store: Store,
     boot: BootId,
     listener: Listener,
@@ -84,7 +86,9 @@ impl Chunkserver {
     pub async fn start(config: ChunkserverConfig) -> Result<Self, RunError> {
         let settings = config.check()?;
         let boot = ground::boot().map_err(RunError::Boot)?;
-        let (data_dir, store) = open_store(&settings).await?;
+        let (data_dirs, store) = open_store(&settings).await?;
+        // What was acknowledged and not synced may have been on a disk that failed, and is not known to be kept when that one comes back.
+        let boot = BootId(boot.0 ^ u128::from(data_dirs.generation()));
         let listener = Listener::bind(&settings.listen).await;
         let listener = listener.map_err(|source| RunError::Listen { endpoint: settings.listen.clone(), source })?;
         let health_server = match settings.health_listen {
@@ -97,12 +101,12 @@ impl Chunkserver {
         let endpoint = settings.told_endpoint(listener.endpoint());
         let health = Health::new();
         let standing = Standing::new(health.condition("registered"));
-        Ok(Self { settings, data_dir, store, boot, listener, endpoint, health, standing, health_server })
+        Ok(Self { settings, data_dirs, store, boot, listener, endpoint, health, standing, health_server })
     }
 
-    /// Who it is: the same at every start on the same directory.
+    /// Who it is: the same at every start on the same directories.
     pub fn id(&self) -> ServerId {
-        self.data_dir.server()
+        self.data_dirs.server()
     }
 
     /// Where others reach it, with the real port.
@@ -122,14 +126,14 @@ impl Chunkserver {
     /// Serves until `shutdown` is triggered and the requests in flight are answered. Triggers it itself where the cluster
     /// does not want this server.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), RunError> {
-        let Self { settings, data_dir, store, boot, listener, endpoint, health, standing, health_server } = self;
-        let server = data_dir.server();
-        tracing::info!(%server, %endpoint, chunks = store.chunk_count(), data = %settings.data_dir.display(), "serving");
+        let Self { settings, data_dirs, store, boot, listener, endpoint, health, standing, health_server } = self;
+        let server = data_dirs.server();
+        let data: Vec<_> = settings.data_dirs.iter().map(|dir| dir.display().to_string()).collect();
+        tracing::info!(%server, %endpoint, chunks = store.chunk_count(), data = data.join(", "), "serving");
         let load = Load::default();
         let (orders, received_orders) = OrderQueue::new();
         let writers = Arc::new(Writers::default());
         let scrub = Scrub::default();
-        let scrub_path = data_dir.layout().scrub();
         let sources = Sources {
             myself: Myself {
                 server,
@@ -140,7 +144,7 @@ impl Chunkserver {
                 heartbeat: settings.heartbeat,
             },
             store: store.clone(),
-            data_dir,
+            data_dirs: data_dirs.clone(),
             load: load.clone(),
             orders,
             writers: writers.clone(),
@@ -149,10 +153,13 @@ impl Chunkserver {
         };
         let replication = Replication::new(store.clone(), MemberAck { server, boot });
         let service = Service::new(store.clone(), replication, load.clone(), writers, scrub.clone(), shutdown.clone());
-        let scrubber =
-            ScrubWorker::new(store.clone(), load, scrub, settings.scrub_period, Arc::new(SystemClock), scrub_path);
+        let scrubber = ScrubWorker::new(store.clone(), load, scrub, settings.scrub_period, Arc::new(SystemClock));
+        let workers = Workers::new(shutdown.clone());
         // Its pace is its own: it has a time to be done by.
-        Workers::new(shutdown.clone()).spawn(scrubber, Pace::Unlimited)?;
+        workers.spawn(scrubber, Pace::Unlimited)?;
+        for disk in store.disk_numbers() {
+            workers.spawn(DiskWatch::new(store.clone(), data_dirs.clone(), disk), Pace::Unlimited)?;
+        }
 
         let health_stop = CancellationToken::new();
         let _health_stops_last = health_stop.clone().drop_guard();
@@ -199,18 +206,40 @@ async fn watch(mut reporters: JoinSet<Result<(), Unwelcome>>, shutdown: &Shutdow
     welcome
 }
 
-async fn open_store(settings: &Settings) -> Result<(Arc<DataDir>, Store), RunError> {
-    let (root, limits) = (settings.data_dir.clone(), settings.limits);
+async fn open_store(settings: &Settings) -> Result<(Arc<DataDirs>, Store), RunError> {
+    let (roots, limits) = (settings.data_dirs.clone(), settings.limits);
     let opening = tokio::task::spawn_blocking(move || {
-        let data_dir = DataDir::open(&root)?;
+        let data_dirs = DataDirs::open(&roots)?;
         let limits = StoreLimits { open_chunks: affordable(limits.open_chunks), ..limits };
-        let (layout, server, cluster) = (data_dir.layout().clone(), data_dir.server(), data_dir.cluster());
-        let (store, report) =
-            Store::open(ground::disk(&root).map_err(RunError::Disk)?, layout, server, cluster, limits)?;
+        let places = data_dirs.dirs().iter().map(place).collect::<Result<_, _>>()?;
+        let (store, report) = Store::open(places, data_dirs.server(), data_dirs.cluster(), limits)?;
         tracing::info!(?report, "read the chunks");
-        Ok((Arc::new(data_dir), store))
+        report_failed(&data_dirs, &store);
+        Ok((Arc::new(data_dirs), store))
     });
     opening.await.unwrap_or(Err(RunError::Interrupted))
+}
+
+fn place(dir: &DiskDir) -> Result<Place, RunError> {
+    let DiskDir { disk: id, layout, generation, failed, .. } = dir;
+    let (id, layout, generation) = (*id, layout.clone(), *generation);
+    match ground::disk(layout.root()) {
+        Ok(disk) => Ok(Place { disk, id, layout, generation, failed: failed.clone() }),
+        Err(source) => Err(RunError::Disk(source)),
+    }
+}
+
+/// Says which disks the server starts without.
+fn report_failed(data_dirs: &DataDirs, store: &Store) {
+    let dirs = data_dirs.dirs().iter().enumerate();
+    for ((number, dir), status) in dirs.zip(store.disks()).filter(|(_, status)| status.state == DiskState::Failed) {
+        // Not known before: its chunks could not be read.
+        if dir.failed.is_none() {
+            data_dirs.gone(number);
+        }
+        let (path, why) = (dir.layout.root().display(), status.why.unwrap_or_default());
+        tracing::error!(%path, disk = %dir.disk, why, "starting without a disk: what was on it is repaired elsewhere");
+    }
 }
 
 /// How many chunks may be open, as far as the limit on file descriptors goes; raises that as far as allowed.

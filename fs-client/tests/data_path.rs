@@ -98,7 +98,7 @@ async fn drop_leases(meta: Arc<MetaClient>) {
 
 async fn chunkserver(dir: &Path, number: usize, metaserver: &Endpoint) -> Shutdown {
     let config = ChunkserverConfig {
-        data_dir: dir.join(format!("chunks-{number}")),
+        data_dir: dir.join(format!("chunks-{number}")).into(),
         listen: "127.0.0.1:0".into(),
         health_listen: String::new(),
         metaservers: vec![metaserver.to_string()],

@@ -9,6 +9,7 @@ use cairn_proto::attr::Credentials;
 use cairn_proto::chunk::{ChunkId, Replica};
 use cairn_proto::chunkserver::{BlockTable, ChunkStat, ChunkState, VerifyReport};
 use cairn_proto::cluster::{ChunkChange, Heartbeat, Order, Registration, Report, Space};
+use cairn_proto::disk::DiskStatus;
 use cairn_proto::error::{ChainFailure, ChunkError};
 use cairn_proto::ids::{BootId, ChunkHandle, ChunkIndex, ChunkVersion, ClusterId, InodeId, OpId, ServerId, SessionId};
 use cairn_proto::labels::Labels;
@@ -133,7 +134,8 @@ impl Peers for FakePeers {
             if server.full {
                 return Err(ChunkError::NoSpace);
             }
-            let new = ChunkStat { id: chunk, state: ChunkState::Dirty, length: 0, allocated: 0 };
+            let new =
+                ChunkStat { id: chunk, state: ChunkState::Dirty, length: 0, allocated: 0, disk: Default::default() };
             Ok(*server.copies.entry(chunk.handle).or_insert(new))
         })
     }
@@ -266,6 +268,16 @@ impl World {
 
     /// A heartbeat with what changed; answers the copies that are to be deleted.
     pub fn beat(&self, server: ServerId, changes: Vec<ChunkChange>) -> Vec<(ChunkHandle, ChunkVersion)> {
+        self.beat_with(server, changes, Vec::new())
+    }
+
+    /// The same, with what it says of its disks.
+    pub fn beat_with(
+        &self,
+        server: ServerId,
+        changes: Vec<ChunkChange>,
+        disks: Vec<DiskStatus>,
+    ) -> Vec<(ChunkHandle, ChunkVersion)> {
         let seq = {
             let mut beats = self.beats.lock();
             let seq = beats.entry(server).or_default();
@@ -273,7 +285,7 @@ impl World {
             *seq
         };
         let space = registration(server).space;
-        let heartbeat = Heartbeat { server, seq, space, load: 0, changes, scrub: Default::default() };
+        let heartbeat = Heartbeat { server, seq, space, load: 0, changes, disks, scrub: Default::default() };
         let reply = reports::heartbeat(&self.cluster, &heartbeat).unwrap();
         reply.orders.into_iter().flat_map(|Order::Delete(copies)| copies).collect()
     }
@@ -318,7 +330,8 @@ impl World {
         let allocate = Mutation::AllocateChunks { inode, first: index, count: 1 };
         self.mutate(allocate, Decided::Chunks(vec![placement])).await;
         if length > 0 {
-            let extent = cairn_proto::meta::ChunkExtent { index, handle, length, allocated: length };
+            let extent =
+                cairn_proto::meta::ChunkExtent { index, handle, length, allocated: length, disk: Default::default() };
             let commit = Mutation::CommitWrite {
                 inode,
                 size: u64::from(length),

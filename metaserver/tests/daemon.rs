@@ -210,6 +210,7 @@ async fn chunkservers_are_checked_at_the_door() {
         space: Space::default(),
         load: 0,
         changes: vec![],
+        disks: vec![],
         scrub: Default::default(),
     };
     let unknown = client.cluster.heartbeat(ctx(), heartbeat.clone()).await.unwrap();

@@ -70,7 +70,7 @@ impl World {
     async fn run_server(&self, n: usize) -> Running {
         let data_dir = self.dir.path().join(format!("chunks{n}"));
         let config = ChunkserverConfig {
-            data_dir: data_dir.clone(),
+            data_dir: data_dir.clone().into(),
             listen: "127.0.0.1:0".into(),
             health_listen: String::new(),
             metaservers: vec![self.meta.endpoint().to_string()],

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::attr::Attr;
 use crate::chunk::ChunkLocation;
 use crate::cluster::Space;
+use crate::disk::DiskStatus;
 use crate::error::{AdminError, FsError};
 use crate::ids::{ChunkHandle, ClusterId, InodeId, LogIndex, ServerId};
 use crate::labels::{Domain, Labels};
@@ -70,6 +71,8 @@ pub struct ServerStatus {
     pub to_move: u64,
     /// As of its last heartbeat.
     pub scrub: ScrubStatus,
+    /// The same, by their numbers.
+    pub disks: Vec<DiskStatus>,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunk::{BlockSum, ChunkId, Replica};
 use crate::error::ChunkError;
-use crate::ids::{BootId, ChunkHandle, ChunkVersion, ServerId, SessionId};
+use crate::ids::{BootId, ChunkHandle, ChunkVersion, DiskNumber, ServerId, SessionId};
 use crate::scrub::ScrubOrder;
 use crate::transport::{Endpoint, Payload};
 
@@ -115,6 +115,8 @@ pub struct ChunkStat {
     pub length: u32,
     /// Bytes in blocks that are not holes.
     pub allocated: u32,
+    /// Which disk of the server it is on.
+    pub disk: DiskNumber,
 }
 
 /// The sums of all blocks of a chunk, holes behind the last written block cut off.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::chunkserver::ChunkStat;
+use crate::disk::DiskStatus;
 use crate::ids::{BootId, ChunkHandle, ChunkVersion, ClusterId, ServerId, SessionId};
 use crate::labels::Labels;
 use crate::scrub::ScrubStatus;
@@ -92,6 +93,8 @@ pub struct Heartbeat {
     pub load: u32,
     /// At most [`MAX_REPORT_CHUNKS`]; the rest comes with the next.
     pub changes: Vec<ChunkChange>,
+    /// At most [`MAX_DISKS`](crate::disk::MAX_DISKS), by their numbers.
+    pub disks: Vec<DiskStatus>,
     pub scrub: ScrubStatus,
 }
 

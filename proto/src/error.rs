@@ -113,7 +113,7 @@ pub enum AdminError {
     #[error("chunkserver {0} is not known")]
     UnknownServer(ServerId),
     /// A name or a label that no server has.
-    #[error("no chunkserver is called {0}, or has that label: see `cairn server list`")]
+    #[error("no chunkserver is called {0}, or has that label or disk: see `cairn server list`")]
     NothingMeant(String),
     #[error("chunkserver {name} does not answer ({cause}): bring it back first")]
     ServerIsAway { name: String, cause: String },

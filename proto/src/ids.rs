@@ -100,6 +100,15 @@ uuid_id! {
     /// A cluster. Made once by its first metaserver; every data directory of the cluster carries it.
     ClusterId
 }
+uuid_id! {
+    /// A disk of a chunkserver: one of its data directories. Made once, kept in that directory.
+    DiskId
+}
+
+/// A disk among those of its chunkserver: its place in what the server's heartbeats say of its disks, counted from 0. It holds for as long as
+/// the process does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug, Default)]
+pub struct DiskNumber(pub u8);
 
 /// One run of a kernel (`/proc/sys/kernel/random/boot_id`). Acknowledged bytes that were not synced may be lost when it changes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]

@@ -14,6 +14,7 @@ pub mod attr;
 pub mod chunk;
 pub mod chunkserver;
 pub mod cluster;
+pub mod disk;
 pub mod error;
 pub mod ids;
 pub mod labels;

@@ -8,13 +8,15 @@ use crate::ids::{ChunkHandle, InodeId};
 use crate::labels::Labels;
 use crate::name::Name;
 
-/// Servers that something happens to.
+/// Servers or disks that something happens to.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub enum Subject {
     /// By its name, or its id.
     Server(String),
     /// All with these labels.
     Labels(Labels),
+    /// One disk of a server: by its id, its directory, or as `SERVER:NUMBER`. A directory may be meant on several servers.
+    Disk(String),
 }
 
 impl Display for Subject {
@@ -22,6 +24,7 @@ impl Display for Subject {
         match self {
             Self::Server(name) => f.write_str(name),
             Self::Labels(labels) => labels.fmt(f),
+            Self::Disk(name) => write!(f, "disk={name}"),
         }
     }
 }
@@ -104,7 +107,7 @@ pub struct SimulatedFile {
 /// Part of an answer: of some chunks. Asked again with `resume` until there is none.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct SimulationPage {
-    /// Names of the servers that it happens to.
+    /// Names of the servers that it happens to, and of the disks, as `SERVER:NUMBER (DIRECTORY)`.
     pub servers: Vec<String>,
     pub counts: SimulatedCounts,
     /// The worst hit, not all of them.

@@ -10,6 +10,8 @@
 pub const NO_RECALL: &str = "no-recall";
 /// Each start of a chunkserver is as after a power cut: nothing is left on its disk that was not synced, and its kernel has booted anew.
 pub const POWER_CUTS: &str = "power-cuts";
+/// A chunkserver's disk answers every call with an error while the file `DIR.eio` is there, beside its data directory `DIR`.
+pub const DISK_ERRORS: &str = "disk-errors";
 
 /// Whether the environment asks for a fault.
 #[cfg(feature = "faults")]

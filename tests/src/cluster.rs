@@ -41,7 +41,9 @@ pub struct Options {
     pub same_host: bool,
     /// Further labels of each chunkserver, by its number, as in `rack=r1`.
     pub labels: Vec<Vec<&'static str>>,
-    /// Each chunkserver's disk is a tmpfs of this many bytes.
+    /// Data directories of each chunkserver.
+    pub disks: usize,
+    /// Each chunkserver's disk is a tmpfs of this many bytes, each of its disks where it has several.
     pub chunk_disk: Option<u64>,
     /// The metaserver's disk is a tmpfs of this many bytes.
     pub meta_disk: Option<u64>,
@@ -68,6 +70,7 @@ impl Default for Options {
             chunk_args: Vec::new(),
             same_host: false,
             labels: Vec::new(),
+            disks: 1,
             chunk_disk: None,
             meta_disk: None,
             meta_faults: None,
@@ -139,7 +142,9 @@ impl Cluster {
         }
         if let Some(bytes) = cluster.options.chunk_disk {
             for i in 0..cluster.options.chunkservers {
-                cluster.chunk_disks.push(MemoryDisk::mount(&cluster.chunkserver_dir(i), bytes)?);
+                for n in 0..cluster.options.disks {
+                    cluster.chunk_disks.push(MemoryDisk::mount(&cluster.disk_dir(i, n), bytes)?);
+                }
             }
         }
         if cluster.options.chunk_hosts {
@@ -175,6 +180,19 @@ impl Cluster {
 
     pub fn chunkserver_dir(&self, i: usize) -> PathBuf {
         self.dir().join(format!("chunk{i}"))
+    }
+
+    /// The data directory of a chunkserver's `n`th disk.
+    pub fn disk_dir(&self, i: usize, n: usize) -> PathBuf {
+        match n {
+            0 => self.chunkserver_dir(i),
+            _ => self.dir().join(format!("chunk{i}-disk{n}")),
+        }
+    }
+
+    /// From its next start on each chunkserver has so many data directories.
+    pub fn set_disks(&mut self, disks: usize) {
+        self.options.disks = disks;
     }
 
     pub fn log(&self, name: &str) -> PathBuf {
@@ -213,7 +231,10 @@ impl Cluster {
             None => (self.faulty(faults), self.any_port()),
         };
         command.args(["chunkserver", "--listen", &listen, "--meta", &self.meta_endpoint, "--name", &name]);
-        command.args(["--health", "127.0.0.1:0", "--data"]).arg(self.chunkserver_dir(i));
+        command.args(["--health", "127.0.0.1:0"]);
+        for n in 0..self.options.disks {
+            command.arg("--data").arg(self.disk_dir(i, n));
+        }
         let host = if self.options.same_host { "one" } else { &name };
         command.args(["--label", &format!("host={host}")]).args(&self.options.chunk_args);
         for label in self.options.labels.get(i).into_iter().flatten() {
@@ -242,7 +263,12 @@ impl Cluster {
 
     /// A chunkserver's disk, where it has one of its own.
     pub fn chunk_disk(&self, i: usize) -> Result<&MemoryDisk> {
-        self.chunk_disks.get(i).context("the chunkserver has no disk of its own")
+        self.chunk_disk_of(i, 0)
+    }
+
+    /// The same for its `n`th disk.
+    pub fn chunk_disk_of(&self, i: usize, n: usize) -> Result<&MemoryDisk> {
+        self.chunk_disks.get(i * self.options.disks + n).context("the chunkserver has no disk of its own")
     }
 
     pub fn kill_meta(&mut self) -> Result<()> {

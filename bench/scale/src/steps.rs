@@ -169,7 +169,7 @@ fn report_all(world: &World, held: &HashMap<ServerId, Vec<ChunkHandle>>) -> Resu
 fn stat(handle: ChunkHandle) -> ChunkStat {
     let id = ChunkId { handle, version: ChunkVersion::FIRST, inode: InodeId(handle.0 + 1), index: ChunkIndex(0) };
     let length = CHUNK_SIZE as u32;
-    ChunkStat { id, state: ChunkState::Clean, length, allocated: length }
+    ChunkStat { id, state: ChunkState::Clean, length, allocated: length, disk: Default::default() }
 }
 
 /// Where repair makes the copy that a chunk lacks, without copying anything: the chunk has it from then on.

@@ -132,6 +132,7 @@ impl World {
                 space: simulated.space(),
                 load: 0,
                 changes: Vec::new(),
+                disks: Vec::new(),
                 scrub: Default::default(),
             };
             reports::heartbeat(&self.cluster, &heartbeat)?;

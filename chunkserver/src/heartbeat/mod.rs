@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use cairn_proto::cluster::{
     ClusterError, ClusterServiceClient, ClusterServiceRequest, ClusterServiceResponse, Heartbeat, HeartbeatReply,
-    MAX_REPORT_CHUNKS, Registered, Registration, Report, Space,
+    MAX_REPORT_CHUNKS, Registered, Registration, Report,
 };
 use cairn_proto::ids::{BootId, ServerId};
 use cairn_proto::labels::Labels;
@@ -28,7 +28,7 @@ use crate::load::Load;
 use crate::scrub::Scrub;
 use crate::store::Store;
 use crate::store::changes::Feed;
-use crate::store::data_dir::{DataDir, DataDirError};
+use crate::store::data_dir::{DataDirError, DataDirs};
 use crate::writers::Writers;
 
 pub use orders::{OrderQueue, carry_out};
@@ -71,7 +71,7 @@ pub struct Myself {
 pub struct Sources {
     pub myself: Myself,
     pub store: Store,
-    pub data_dir: Arc<DataDir>,
+    pub data_dirs: Arc<DataDirs>,
     pub load: Load,
     pub orders: OrderQueue,
     pub writers: Arc<Writers>,
@@ -168,7 +168,7 @@ impl Reporter {
 
     fn registration(&self) -> Registration {
         let Myself { server, name, labels, endpoint, boot, heartbeat: _ } = self.sources.myself.clone();
-        let cluster = self.sources.data_dir.cluster();
+        let cluster = self.sources.data_dirs.cluster();
         Registration {
             server,
             cluster,
@@ -176,14 +176,14 @@ impl Reporter {
             labels,
             endpoint,
             boot,
-            space: self.space(),
+            space: self.sources.store.space(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
 
     /// The directory first, then the store: no chunk is made for a cluster that the directory does not know of.
     fn join(&self, registered: &Registered) -> Result<(), Unwelcome> {
-        let joined = self.sources.data_dir.join(registered.cluster);
+        let joined = self.sources.data_dirs.join(registered.cluster);
         joined.map_err(|source| Unwelcome::DataDir { metaserver: self.metaserver.clone(), source })?;
         self.sources.store.join(registered.cluster, registered.next_chunk);
         self.sources.writers.registered(registered.sessions.clone());
@@ -219,9 +219,10 @@ impl Reporter {
             if changes.len() < MAX_REPORT_CHUNKS {
                 ticks.tick().await;
             }
-            let (server, space, load) = (self.sources.myself.server, self.space(), self.sources.load.now());
+            let (server, load) = (self.sources.myself.server, self.sources.load.now());
+            let (space, disks) = (self.sources.store.space(), self.sources.store.disks());
             let scrub = self.sources.scrub.status();
-            match self.send(Heartbeat { server, seq, space, load, changes, scrub }).await {
+            match self.send(Heartbeat { server, seq, space, load, changes, disks, scrub }).await {
                 Some(HeartbeatReply { orders }) => self.sources.orders.put(orders),
                 None => return,
             }
@@ -244,13 +245,6 @@ impl Reporter {
                 }
             }
         }
-    }
-
-    fn space(&self) -> Space {
-        self.sources.store.space().unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot ask for free space; telling that there is none");
-            Space::default()
-        })
     }
 }
 

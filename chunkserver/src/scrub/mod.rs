@@ -2,7 +2,7 @@
 //! while there is a good copy to repair it from, and not by the reader who needs it.
 //!
 //! A pass goes through the chunks in the order of their handles, in pieces of at most a megabyte, and rests after each of them as long
-//! as it takes to fill its period ([`pace`]): longer while clients have requests here. How far it is stands in a small file
+//! as it takes to fill its period ([`pace`]): longer while clients have requests here. How far it is stands in a small file on each disk
 //! ([`progress`]), so that a restart does not begin it anew. What it finds goes the way of all damage: logged, counted, and told to
 //! the metaservers, which have the copy made anew from a good one.
 //!
@@ -15,7 +15,6 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +73,6 @@ pub struct ScrubWorker {
     /// `None`: passes begin by order only.
     period: Option<Duration>,
     clock: Arc<dyn Clock>,
-    path: PathBuf,
     /// As far as it was read; `None` before the first unit of work.
     progress: Option<Progress>,
     /// When it was saved last.
@@ -94,18 +92,11 @@ struct Turns {
 }
 
 impl ScrubWorker {
-    /// Keeps its progress in the file `path`.
-    pub fn new(
-        store: Store,
-        load: Load,
-        scrub: Scrub,
-        period: Option<Duration>,
-        clock: Arc<dyn Clock>,
-        path: PathBuf,
-    ) -> Self {
+    /// Keeps its progress on the store's disks.
+    pub fn new(store: Store, load: Load, scrub: Scrub, period: Option<Duration>, clock: Arc<dyn Clock>) -> Self {
         let saved = clock.monotonic();
         let (turns, speed) = (Turns::default(), Speed::new(saved));
-        Self { store, load, scrub, period, clock, path, progress: None, saved, turns, speed }
+        Self { store, load, scrub, period, clock, progress: None, saved, turns, speed }
     }
 
     fn now(&self) -> Timestamp {
@@ -267,12 +258,15 @@ impl Worker for ScrubWorker {
     async fn work(&mut self) -> Result<WorkState, WorkError> {
         let mut progress = match self.progress.take() {
             Some(progress) => progress,
-            None => Progress::load(&self.path),
+            None => Progress::load(&self.store.scrub_files()),
         };
         let (state, must_save) = self.step(&mut progress).await;
         self.publish(&progress);
         let is_time = self.clock.monotonic().saturating_sub(self.saved) >= SAVE_EVERY;
-        let saved = if must_save || is_time && progress.pass.is_some() { progress.save(&self.path) } else { Ok(()) };
+        let saved = match must_save || is_time && progress.pass.is_some() {
+            true => progress.save(&self.store.scrub_files()),
+            false => Ok(()),
+        };
         if must_save || is_time {
             self.saved = self.clock.monotonic();
         }

@@ -1,8 +1,8 @@
-//! How far the scrub is, over restarts: a sealed record ([`crate::store::seal`]) in the file `scrub` of the data directory, replaced as a
-//! whole. Nothing depends on it but how early a block is read again: where it is gone or damaged, a pass begins anew.
+//! How far the scrub is, over restarts: a sealed record ([`crate::store::seal`]) in the file `scrub` of each data directory, replaced as a
+//! whole. The one that is farthest counts. Nothing depends on it but how early a block is read again: where it is gone or damaged, a pass begins anew.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cairn_proto::ids::ChunkHandle;
 use cairn_proto::scrub::{ScrubOrder, ScrubbedAll};
@@ -10,7 +10,7 @@ use cairn_proto::time::Timestamp;
 use cairn_runtime::crashsafe;
 use serde::{Deserialize, Serialize};
 
-use crate::store::seal::{seal, unseal};
+use crate::store::seal::{SealError, seal, unseal};
 
 const MAGIC: [u8; 8] = *b"CAIRNSCR";
 const FORMAT: u16 = 1;
@@ -47,24 +47,38 @@ impl Pass {
 }
 
 impl Progress {
-    pub fn load(path: &Path) -> Self {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::default(),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot read how far the scrub is: it begins anew");
-                return Self::default();
-            }
+    /// From the file that is farthest; of those that are missing or damaged nothing.
+    pub fn load(paths: &[PathBuf]) -> Self {
+        let place = |progress: &Self| {
+            let last = progress.last.map(|last| last.ended);
+            (last, progress.pass.map(|pass| (pass.began, pass.after)))
         };
-        unseal(MAGIC, FORMAT, &bytes).unwrap_or_else(|error| {
-            tracing::warn!(path = %path.display(), %error, "it does not say how far the scrub is: it begins anew");
-            Self::default()
-        })
+        paths.iter().filter_map(|path| Self::load_one(path)).max_by_key(place).unwrap_or_default()
     }
 
-    pub fn save(&self, path: &Path) -> io::Result<()> {
+    fn load_one(path: &Path) -> Option<Self> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot read how far the scrub is");
+                return None;
+            }
+        };
+        let read = unseal(MAGIC, FORMAT, &bytes);
+        let warn =
+            |error: &SealError| tracing::warn!(path = %path.display(), %error, "it does not say how far the scrub is");
+        read.inspect_err(warn).ok()
+    }
+
+    /// To each file. Fails where none could be written.
+    pub fn save(&self, paths: &[PathBuf]) -> io::Result<()> {
         let bytes = seal(MAGIC, FORMAT, self).map_err(io::Error::other)?;
-        crashsafe::write_atomic(path, &bytes)
+        let saved: Vec<io::Result<()>> = paths.iter().map(|path| crashsafe::write_atomic(path, &bytes)).collect();
+        match saved.iter().any(Result::is_ok) {
+            true => Ok(()),
+            false => saved.into_iter().collect(),
+        }
     }
 }
 
@@ -91,13 +105,24 @@ mod tests {
     #[test]
     fn is_kept_and_where_it_is_damaged_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("scrub");
-        assert_eq!(Progress::load(&path), Progress::default());
-        progress().save(&path).unwrap();
-        assert_eq!(Progress::load(&path), progress());
-        let mut bytes = std::fs::read(&path).unwrap();
+        let paths = vec![dir.path().join("scrub")];
+        assert_eq!(Progress::load(&paths), Progress::default());
+        progress().save(&paths).unwrap();
+        assert_eq!(Progress::load(&paths), progress());
+        let mut bytes = std::fs::read(&paths[0]).unwrap();
         bytes[20] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        assert_eq!(Progress::load(&path), Progress::default());
+        std::fs::write(&paths[0], bytes).unwrap();
+        assert_eq!(Progress::load(&paths), Progress::default());
+    }
+
+    #[test]
+    fn the_farthest_counts_and_a_disk_that_cannot_be_written_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, nowhere] = ["a", "b", "no/where"].map(|name| dir.path().join(name));
+        let early = Progress { pass: progress().pass.map(|pass| Pass { after: ChunkHandle(3), ..pass }), ..progress() };
+        progress().save(&[nowhere.clone(), a.clone()]).unwrap();
+        early.save(std::slice::from_ref(&b)).unwrap();
+        assert_eq!(Progress::load(&[b, nowhere.clone(), a]), progress());
+        assert!(progress().save(&[nowhere]).is_err());
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::store::disk::OsDisk;
-use crate::store::{DATA_OFFSET, Layout, Piece, StoreLimits};
+use crate::store::{DATA_OFFSET, Layout, Piece, Place, StoreLimits};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const PERIOD: Duration = Duration::from_secs(4 * 3600);
@@ -36,9 +36,8 @@ impl World {
 
     fn worker(&self, period: Option<Duration>) -> (ScrubWorker, Scrub) {
         let scrub = Scrub::default();
-        let path = Layout::new(self.dir.path()).scrub();
         let (store, load) = (self.store.clone(), self.load.clone());
-        (ScrubWorker::new(store, load, scrub.clone(), period, self.clock.clone(), path), scrub)
+        (ScrubWorker::new(store, load, scrub.clone(), period, self.clock.clone()), scrub)
     }
 
     /// A chunk of `blocks` blocks, written and handed back.
@@ -77,9 +76,8 @@ impl World {
 fn open(dir: &tempfile::TempDir) -> Store {
     let limits = StoreLimits { reserve_bytes: 0, open_chunks: NonZeroUsize::new(64).unwrap() };
     let cluster = ClusterId(Uuid::from_u128(7));
-    let layout = Layout::new(dir.path());
-    let opened = Store::open(Arc::new(OsDisk), layout, ServerId(Uuid::from_u128(1)), Some(cluster), limits);
-    let (store, _) = opened.unwrap();
+    let place = Place::only(Arc::new(OsDisk), Layout::new(dir.path()));
+    let (store, _) = Store::open(vec![place], ServerId(Uuid::from_u128(1)), Some(cluster), limits).unwrap();
     // Given out once it was there.
     store.join(cluster, ChunkHandle(0));
     store

@@ -47,6 +47,12 @@ impl Changes {
         }
     }
 
+    pub fn touch_all(&self, handles: &HashSet<ChunkHandle>) {
+        for feed in self.feeds.read().iter() {
+            feed.waiting.lock().touched.extend(handles);
+        }
+    }
+
     pub fn damaged(&self, handle: ChunkHandle, block: u32) {
         for feed in self.feeds.read().iter() {
             let mut waiting = feed.waiting.lock();
@@ -83,7 +89,7 @@ impl Feed {
 mod tests {
     use cairn_proto::chunk::ChunkId;
     use cairn_proto::chunkserver::{ChunkStat, ChunkState};
-    use cairn_proto::ids::{ChunkIndex, ChunkVersion, InodeId};
+    use cairn_proto::ids::{ChunkIndex, ChunkVersion, DiskNumber, InodeId};
 
     use super::super::index::Entry;
     use super::*;
@@ -91,7 +97,7 @@ mod tests {
     fn stat(handle: u64, length: u32) -> ChunkStat {
         let handle = ChunkHandle(handle);
         let id = ChunkId { handle, version: ChunkVersion::FIRST, inode: InodeId(9), index: ChunkIndex(0) };
-        ChunkStat { id, state: ChunkState::Dirty, length, allocated: 4096 }
+        ChunkStat { id, state: ChunkState::Dirty, length, allocated: 4096, disk: DiskNumber(0) }
     }
 
     #[test]
@@ -110,7 +116,7 @@ mod tests {
         let damaged = ChunkChange::Damaged { handle: ChunkHandle(1), block: 7 };
         assert_eq!(taken, [damaged, ChunkChange::Now(stat(1, 30)), ChunkChange::Removed(ChunkHandle(2))]);
         assert_eq!(feed.take(10, &index), []);
-        assert_eq!(index.used(), 4096);
+        assert_eq!(index.used_on(DiskNumber(0)).bytes, 4096);
     }
 
     #[test]

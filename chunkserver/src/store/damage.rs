@@ -70,6 +70,11 @@ impl DamageLog {
         self.known.lock().retain(|(chunk, _)| *chunk != handle);
     }
 
+    /// The same of many.
+    pub fn forget_all(&self, handles: &HashSet<ChunkHandle>) {
+        self.known.lock().retain(|(chunk, _)| !handles.contains(chunk));
+    }
+
     /// Damaged blocks found since the start.
     pub fn found(&self) -> u64 {
         self.found.load(Ordering::Relaxed)

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use cairn_proto::chunk::ChunkId;
 use cairn_proto::chunkserver::{ChunkStat, ChunkState};
 use cairn_proto::error::ChunkError;
-use cairn_proto::ids::ChunkHandle;
+use cairn_proto::ids::{ChunkHandle, DiskNumber};
+use parking_lot::Mutex;
 use tokio::sync::OwnedRwLockWriteGuard;
 
 use super::Store;
@@ -15,6 +16,7 @@ use super::chunk::{ChunkFiles, Covered};
 use super::disk::{Task, all_at_once};
 use super::live::LiveChunk;
 use super::shared::Shared;
+use super::volume::Volume;
 
 /// From this many chunks on, one sync of the whole file system takes less than two or three for each of them.
 const MANY: usize = 8;
@@ -66,27 +68,38 @@ fn hand_back_all(
         None => Err(ChunkError::NotFound(id.handle)),
     };
     let pending: Vec<Result<Pending, ChunkError>> = ids.iter().map(prepare).collect();
-    let unsynced: Vec<&Pending> = pending.iter().flatten().filter(|chunk| chunk.covered.is_some()).collect();
-    let synced = match unsynced.len() {
-        MANY.. => sync_file_system(shared),
-        2.. => {
-            sync_each(&unsynced);
-            false
-        }
-        _ => false,
-    };
-    pending.into_iter().map(|chunk| chunk?.finish(synced)).collect()
+    let mut by_disk: BTreeMap<DiskNumber, Vec<&Pending>> = BTreeMap::new();
+    for chunk in pending.iter().flatten().filter(|chunk| chunk.covered.is_some()) {
+        by_disk.entry(chunk.files.volume().number).or_default().push(chunk);
+    }
+    let (many, few): (Vec<_>, Vec<_>) = by_disk.into_values().partition(|chunks| chunks.len() >= MANY);
+    let few: Vec<&Pending> = few.concat();
+    if few.len() > 1 {
+        sync_each(&few);
+    }
+    let synced = sync_disks(many.iter().map(|chunks| chunks[0].files.volume().clone()).collect());
+    pending.into_iter().map(|chunk| chunk?.finish(&synced)).collect()
 }
 
-/// Whether everything is on stable storage now, apart from files that say otherwise.
-fn sync_file_system(shared: &Shared) -> bool {
-    match shared.disk.sync_all(&shared.layout.chunks()) {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!(%error, "cannot sync the file system as a whole; chunks are synced one by one");
-            false
-        }
-    }
+/// Syncs disks as a whole, at the same time. Answers those on which everything is on stable storage now, apart from files that say otherwise.
+fn sync_disks(volumes: Vec<Arc<Volume>>) -> BTreeSet<DiskNumber> {
+    let synced = Arc::new(Mutex::new(BTreeSet::new()));
+    let sync = |volume: Arc<Volume>| -> Task {
+        let synced = synced.clone();
+        Box::new(move || {
+            match volume.disk.sync_all(&volume.layout.chunks()) {
+                Ok(()) => drop(synced.lock().insert(volume.number)),
+                Err(error) => {
+                    let path = volume.layout.root().display();
+                    tracing::warn!(%path, %error, "cannot sync the file system as a whole; chunks are synced one by one");
+                }
+            }
+            Ok(())
+        })
+    };
+    let _ = all_at_once(volumes.into_iter().map(sync).collect());
+    let synced = synced.lock();
+    synced.clone()
 }
 
 /// Syncs some chunks at the same time. What came of it is remembered by each of them, for when it is synced again.
@@ -116,10 +129,10 @@ impl Pending {
         Ok(Self { files, covered })
     }
 
-    /// Makes the chunk clean. Unless everything is `synced`, it is synced by itself.
-    fn finish(self, synced: bool) -> Result<ChunkStat, ChunkError> {
+    /// Makes the chunk clean. Unless its disk is among those that are `synced`, it is synced by itself.
+    fn finish(self, synced: &BTreeSet<DiskNumber>) -> Result<ChunkStat, ChunkError> {
         match self.covered {
-            Some(covered) if synced => self.files.hand_back_synced(covered)?,
+            Some(covered) if synced.contains(&self.files.volume().number) => self.files.hand_back_synced(covered)?,
             Some(_) => self.files.hand_back()?,
             None => {}
         }

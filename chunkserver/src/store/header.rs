@@ -14,7 +14,7 @@
 
 use cairn_proto::chunk::{BLOCK_SIZE, BLOCKS_PER_CHUNK, BlockSum, CHUNK_SIZE, ChunkId};
 use cairn_proto::chunkserver::{ChunkStat, ChunkState};
-use cairn_proto::ids::ClusterId;
+use cairn_proto::ids::{ClusterId, DiskNumber};
 use serde::{Deserialize, Serialize};
 
 use super::seal::{SealError, seal, unseal};
@@ -48,8 +48,8 @@ pub struct Header {
 }
 
 impl Header {
-    pub fn stat(&self) -> ChunkStat {
-        ChunkStat { id: self.id, state: self.state, length: self.length, allocated: self.allocated }
+    pub fn stat(&self, disk: DiskNumber) -> ChunkStat {
+        ChunkStat { id: self.id, state: self.state, length: self.length, allocated: self.allocated, disk }
     }
 }
 

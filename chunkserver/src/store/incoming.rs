@@ -16,6 +16,7 @@ use super::header::{DATA_OFFSET, Entry, Header, encode_entries, encode_slot, ent
 use super::index;
 use super::shared::{Shared, disk_error};
 use super::table::SumTable;
+use super::volume::Volume;
 
 /// The file of a copy to be, under a temporary name. Removed when dropped before [`Incoming::install`].
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct Incoming {
 #[derive(Debug)]
 struct TemporaryFile {
     shared: Arc<Shared>,
+    volume: Arc<Volume>,
     id: ChunkId,
     path: PathBuf,
     file: Arc<dyn DiskFile>,
@@ -34,16 +36,21 @@ struct TemporaryFile {
 }
 
 impl Store {
-    /// Begins a copy.
+    /// Begins a copy: on the disk of the one that it is to replace, or, of a chunk that is not here, on any.
     pub async fn receive(&self, id: ChunkId) -> Result<Incoming, ChunkError> {
         let shared = self.shared.clone();
         blocking(move || {
             let fail = |e: &io::Error| disk_error("create a copy", Some(id.handle), e);
-            shared.make_dir(id.handle).map_err(|e| fail(&e))?;
-            let path = shared.layout.temporary(id.handle, shared.next_copy());
-            let file: Arc<dyn DiskFile> = shared.disk.open(&path, OpenMode::New).map_err(|e| fail(&e))?.into();
+            let volume = match shared.volume_of(id.handle) {
+                Some(volume) => volume.clone(),
+                None => shared.volumes.choose()?,
+            };
+            volume.make_dir(id.handle).map_err(|e| fail(&e))?;
+            let path = volume.layout.temporary(id.handle, shared.next_copy());
+            let file: Arc<dyn DiskFile> = volume.disk.open(&path, OpenMode::New).map_err(|e| fail(&e))?.into();
             let data = Part::new(file.clone(), DATA_OFFSET);
-            let temporary = TemporaryFile { shared: shared.clone(), id, path, file, data, table: Mutex::default() };
+            let table = Mutex::default();
+            let temporary = TemporaryFile { shared: shared.clone(), volume, id, path, file, data, table };
             Ok(Incoming { file: Arc::new(temporary) })
         })
         .await
@@ -72,6 +79,10 @@ impl Incoming {
             let (_range, _gate) = (range, gate);
             if let Some(there) = self.file.shared.index.stat(self.file.id.handle) {
                 check_not_fenced(self.file.id, there.id.version)?;
+                if there.disk != self.file.volume.number {
+                    let handle = self.file.id.handle;
+                    return Err(ChunkError::Disk(format!("{handle} came to another disk while it was copied")));
+                }
             }
             let stat = self.file.finish(length)?;
             // Whoever has the old files open goes on reading them; nobody writes to them any more.
@@ -99,7 +110,7 @@ impl TemporaryFile {
         for run in bytes.chunks(BLOCK_SIZE).collect::<Vec<_>>().chunk_by(|a, b| is_hole(a) == is_hole(b)) {
             let len: usize = run.iter().map(|block| block.len()).sum();
             if !is_hole(&run[0]) {
-                self.shared.admit(len as u64)?;
+                self.volume.admit(len as u64)?;
                 let from = (at - u64::from(offset)) as usize;
                 write_all_at(&self.data, &bytes[from..from + len], at).map_err(|e| self.fail(&e.error))?;
             }
@@ -126,14 +137,14 @@ impl TemporaryFile {
         written.map_err(|e| self.fail(&e.error))?;
         self.data.set_len(u64::from(length)).map_err(|e| self.fail(&e))?;
         self.file.sync_data().map_err(|e| self.fail(&e))?;
-        Ok(header.stat())
+        Ok(header.stat(self.volume.number))
     }
 
     /// One name takes the place of the other: dying on the way leaves the old copy or the new one, never a mixed one.
     fn replace(&self, stat: ChunkStat) -> Result<ChunkStat, ChunkError> {
-        let Shared { disk, layout, index, changes, damage, novel, .. } = &*self.shared;
+        let Shared { index, changes, damage, novel, .. } = &*self.shared;
         let handle = self.id.handle;
-        let moved = disk.rename(&self.path, &layout.chunk(handle));
+        let moved = self.volume.disk.rename(&self.path, &self.volume.layout.chunk(handle));
         match &moved {
             Ok(()) => drop(index.put(index::Entry { stat, scanned: true })),
             Err(_) => {
@@ -143,7 +154,12 @@ impl TemporaryFile {
         }
         damage.forget(handle);
         changes.touch(handle);
-        moved.map(|()| stat).map_err(|e| self.fail(&e))
+        moved.map_err(|e| self.fail(&e))?;
+        match self.volume.works() {
+            true => Ok(stat),
+            // It failed meanwhile, and so the copy may not have been entered.
+            false => Err(ChunkError::Disk(format!("{handle}: its disk has failed"))),
+        }
     }
 
     fn fail(&self, error: &io::Error) -> ChunkError {
@@ -154,6 +170,6 @@ impl TemporaryFile {
 impl Drop for TemporaryFile {
     /// After a success there is nothing under this name any more.
     fn drop(&mut self) {
-        let _ = self.shared.disk.remove(&self.path);
+        let _ = self.volume.disk.remove(&self.path);
     }
 }

@@ -1,9 +1,9 @@
 //! What chunks there are, in memory: read from the headers at start, kept up to date by every change.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cairn_proto::chunkserver::ChunkStat;
-use cairn_proto::ids::ChunkHandle;
+use cairn_proto::ids::{ChunkHandle, DiskNumber};
 use parking_lot::Mutex;
 
 /// All chunks of the store.
@@ -15,8 +15,23 @@ pub struct Index {
 #[derive(Debug, Default)]
 struct Inner {
     entries: HashMap<ChunkHandle, Entry>,
-    /// Bytes of all chunks' allocated blocks.
-    used: u64,
+    /// By number; there are none behind the last one that ever had a chunk.
+    disks: Vec<OnDisk>,
+}
+
+/// What is on one disk.
+#[derive(Clone, Copy, Debug, Default)]
+struct OnDisk {
+    used: Use,
+    /// It has failed: nothing is entered any more.
+    closed: bool,
+}
+
+/// Chunks, and bytes of their allocated blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Use {
+    pub chunks: usize,
+    pub bytes: u64,
 }
 
 /// One chunk.
@@ -37,20 +52,50 @@ impl Index {
         self.get(handle).map(|entry| entry.stat)
     }
 
-    /// Stores an entry. Says whether the chunk is new or its stat another than before.
+    /// Stores an entry, unless its disk has failed. Says whether the chunk is new or its stat another than before.
     pub fn put(&self, entry: Entry) -> bool {
         let mut inner = self.inner.lock();
-        let before = inner.entries.insert(entry.stat.id.handle, entry);
-        inner.used -= before.map_or(0, |before| u64::from(before.stat.allocated));
-        inner.used += u64::from(entry.stat.allocated);
-        before.is_none_or(|before| before.stat != entry.stat)
+        if inner.disk(entry.stat.disk).closed {
+            return false;
+        }
+        inner.put(entry).is_none_or(|before| before.stat != entry.stat)
+    }
+
+    /// Stores an entry of a chunk that was found on a disk, unless there is one from another disk that counts more. Answers the one that does
+    /// not count.
+    pub fn found(&self, entry: Entry, counts_more: impl FnOnce(&ChunkStat) -> bool) -> Option<ChunkStat> {
+        let mut inner = self.inner.lock();
+        match inner.entries.get(&entry.stat.id.handle).map(|there| there.stat) {
+            Some(there) if counts_more(&there) => Some(entry.stat),
+            there => {
+                inner.put(entry);
+                there
+            }
+        }
     }
 
     pub fn remove(&self, handle: ChunkHandle) -> Option<Entry> {
+        self.inner.lock().remove(handle)
+    }
+
+    pub fn clear(&self) {
+        *self.inner.lock() = Inner::default();
+    }
+
+    /// Nothing is entered any more of what is on a disk. Answers the highest handle there.
+    pub fn close(&self, disk: DiskNumber) -> Option<ChunkHandle> {
         let mut inner = self.inner.lock();
-        let entry = inner.entries.remove(&handle)?;
-        inner.used -= u64::from(entry.stat.allocated);
-        Some(entry)
+        inner.disk(disk).closed = true;
+        inner.entries.values().filter(|entry| entry.stat.disk == disk).map(|entry| entry.stat.id.handle).max()
+    }
+
+    /// Removes all that is on a disk.
+    pub fn remove_all(&self, disk: DiskNumber) -> HashSet<ChunkHandle> {
+        let mut inner = self.inner.lock();
+        let here = inner.entries.values().filter(|entry| entry.stat.disk == disk);
+        let handles: HashSet<ChunkHandle> = here.map(|entry| entry.stat.id.handle).collect();
+        handles.iter().for_each(|handle| drop(inner.remove(*handle)));
+        handles
     }
 
     pub fn all(&self) -> Vec<ChunkStat> {
@@ -76,8 +121,35 @@ impl Index {
         self.inner.lock().entries.len()
     }
 
-    /// Bytes taken by chunks' data.
-    pub fn used(&self) -> u64 {
-        self.inner.lock().used
+    pub fn used_on(&self, disk: DiskNumber) -> Use {
+        self.inner.lock().disks.get(usize::from(disk.0)).map_or_else(Use::default, |disk| disk.used)
+    }
+}
+
+impl Inner {
+    fn disk(&mut self, number: DiskNumber) -> &mut OnDisk {
+        let number = usize::from(number.0);
+        if number >= self.disks.len() {
+            self.disks.resize(number + 1, OnDisk::default());
+        }
+        &mut self.disks[number]
+    }
+
+    /// Returns what was there before.
+    fn put(&mut self, entry: Entry) -> Option<Entry> {
+        let before = self.remove(entry.stat.id.handle);
+        let used = &mut self.disk(entry.stat.disk).used;
+        used.chunks += 1;
+        used.bytes += u64::from(entry.stat.allocated);
+        self.entries.insert(entry.stat.id.handle, entry);
+        before
+    }
+
+    fn remove(&mut self, handle: ChunkHandle) -> Option<Entry> {
+        let entry = self.entries.remove(&handle)?;
+        let used = &mut self.disk(entry.stat.disk).used;
+        used.chunks -= 1;
+        used.bytes -= u64::from(entry.stat.allocated);
+        Some(entry)
     }
 }

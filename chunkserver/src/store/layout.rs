@@ -4,6 +4,7 @@
 //! identity                 whose directory this is: see `data_dir`
 //! lock                     held while a server runs on it
 //! scrub                    how far the scrub is: see `crate::scrub::progress`
+//! probe                    written now and then to try the disk: see `probe`
 //! chunks/0a3/              256 chunks with neighbouring handles: (handle >> 8) & 0xfff, so that files that were written
 //!                          together share directories, and one directory sync serves many of them
 //!   000000000000a3f1.chunk a chunk: its header (see `header`) and its bytes
@@ -52,6 +53,10 @@ impl Layout {
 
     pub fn scrub(&self) -> PathBuf {
         self.root.join("scrub")
+    }
+
+    pub fn probe(&self) -> PathBuf {
+        self.root.join("probe")
     }
 
     pub fn chunks(&self) -> PathBuf {

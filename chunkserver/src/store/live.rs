@@ -11,7 +11,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use cairn_proto::ids::ChunkHandle;
+use cairn_proto::ids::{ChunkHandle, DiskNumber};
 use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 
@@ -36,9 +36,9 @@ impl LiveChunk {
         Self { handle, ranges: RangeLocks::default(), gate: Arc::default(), files: RwLock::default() }
     }
 
-    /// The open files, where they are open.
+    /// The open files, where they are open. Those on a disk that has failed are as good as closed.
     pub fn files(&self) -> Option<Arc<ChunkFiles>> {
-        self.files.read().clone()
+        self.files.read().clone().filter(|files| files.volume().works())
     }
 
     /// For holders of the gate alone.
@@ -77,6 +77,18 @@ impl LiveChunks {
         // Closing files takes a while; nobody needs to wait for it.
         drop(closed);
         live
+    }
+
+    /// Closes what is open on a disk that has failed.
+    pub fn close_on(&self, disk: DiskNumber) {
+        let all: Vec<Arc<LiveChunk>> = self.chunks.lock().iter().map(|(_, live)| live.clone()).collect();
+        for live in all {
+            // Whoever installs files meanwhile has got them from another disk.
+            let mut files = live.files.write();
+            let closed = files.take_if(|files| files.volume().number == disk);
+            drop(files);
+            drop(closed);
+        }
     }
 
     #[cfg(test)]

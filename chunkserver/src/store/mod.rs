@@ -1,9 +1,11 @@
-//! The chunk store: chunks in a data directory, what is known of them, and every operation on them.
+//! The chunk store: chunks in the data directories of a server, what is known of them, and every operation on them.
 //!
 //! [`Store`] is its face, asynchronous and safe to use from many tasks at once. From the bottom up: [`disk`] is where bytes
 //! become durable; [`layout`], [`header`] and [`chunk`] say what is on disk, in which order it gets there, and why in that
 //! order; [`live`] keeps operations on one chunk apart; [`load`] reads the headers at start. [`data_dir`] says whose
-//! directory it is.
+//! directories they are.
+//!
+//! A chunk is on one disk, which is a [`volume`]; [`volumes`] says which one a new chunk goes to. Each fails by itself ([`health`], [`failing`]).
 //!
 //! Nothing here knows of other servers: see [`crate::replication`].
 
@@ -13,8 +15,10 @@ mod chunk;
 mod damage;
 pub mod data_dir;
 pub mod disk;
+mod failing;
 mod hand_back;
 mod header;
+mod health;
 mod incoming;
 mod index;
 mod io;
@@ -23,12 +27,15 @@ mod live;
 mod load;
 mod names;
 mod novel;
+mod probe;
 mod range_lock;
 pub(crate) mod seal;
 mod shared;
 mod space;
 mod state;
 mod table;
+mod volume;
+mod volumes;
 
 #[cfg(test)]
 mod tests;
@@ -38,14 +45,14 @@ use std::sync::Arc;
 
 use cairn_proto::chunkserver::ChunkStat;
 use cairn_proto::cluster::Space;
+use cairn_proto::disk::DiskStatus;
 use cairn_proto::error::ChunkError;
-use cairn_proto::ids::{ChunkHandle, ClusterId, ServerId};
+use cairn_proto::ids::{ChunkHandle, ClusterId, DiskNumber, ServerId};
 
 pub use access::{LockedRange, check_same_version};
 use changes::Feed;
 pub use chunk::Piece;
 use damage::DamageLog;
-use disk::Disk;
 #[cfg(test)]
 pub use header::DATA_OFFSET;
 pub use incoming::Incoming;
@@ -53,8 +60,10 @@ pub use layout::Layout;
 use live::LiveChunks;
 pub use load::{LoadError, LoadReport};
 use shared::Shared;
-use space::SpaceGauge;
 pub use table::blocks_of;
+pub use volume::Place;
+use volume::Volume;
+use volumes::Volumes;
 
 /// What a store allows itself.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +74,7 @@ pub struct StoreLimits {
     pub open_chunks: NonZeroUsize,
 }
 
-/// The chunks of one data directory. Clones share them.
+/// The chunks of one server, on all of its disks. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -73,16 +82,16 @@ pub struct Store {
 }
 
 impl Store {
-    /// Reads all headers; blocks for as long as that takes. `cluster` is what the directory belongs to, if anything yet.
+    /// Reads all headers; blocks for as long as that takes. `cluster` is what the directories belong to, if anything yet.
     pub fn open(
-        disk: Arc<dyn Disk>,
-        layout: Layout,
+        places: Vec<Place>,
         server: ServerId,
         cluster: Option<ClusterId>,
         limits: StoreLimits,
     ) -> Result<(Self, LoadReport), LoadError> {
-        let space = SpaceGauge::new(disk.clone(), layout.root().to_owned(), limits.reserve_bytes);
-        let shared = Shared::new(disk, layout, DamageLog::new(server), space);
+        let numbers = (0..=u8::MAX).map(DiskNumber);
+        let volumes = numbers.zip(places).map(|(number, place)| Volume::new(number, place, limits.reserve_bytes));
+        let shared = Shared::new(Volumes::new(volumes.collect()), DamageLog::new(server));
         if let Some(cluster) = cluster {
             let _ = shared.cluster.set(cluster);
         }
@@ -132,8 +141,14 @@ impl Store {
         self.shared.index.stat(handle).ok_or(ChunkError::NotFound(handle))
     }
 
-    pub fn space(&self) -> std::io::Result<Space> {
-        self.shared.space.space(self.shared.index.used())
+    /// Of all disks that work.
+    pub fn space(&self) -> Space {
+        self.shared.volumes.space(&self.shared.index)
+    }
+
+    /// Of all disks, by their numbers.
+    pub fn disks(&self) -> Vec<DiskStatus> {
+        self.shared.volumes.statuses(&self.shared.index)
     }
 
     /// A copy that cannot be opened or read at all is a damaged one.

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cairn_proto::cluster::Space;
 use parking_lot::Mutex;
 
 use super::disk::{Capacity, Disk};
@@ -19,7 +18,7 @@ pub(super) const RELIED_ON: Duration = Duration::from_millis(20);
 /// The part of the reserve that may be admitted on the strength of one answer, however fresh it is.
 const PART_UNSEEN: u64 = 8;
 
-/// Watches the file system that the store is on.
+/// Watches the file system that a data directory is on.
 #[derive(Debug)]
 pub struct SpaceGauge {
     disk: Arc<dyn Disk>,
@@ -72,14 +71,14 @@ impl SpaceGauge {
         self.reserve / PART_UNSEEN
     }
 
-    /// For reports. `used` are the bytes in chunks.
-    pub fn space(&self, used: u64) -> io::Result<Space> {
-        let Capacity { total, .. } = self.disk.capacity(&self.root)?;
-        Ok(Space { total, free: self.free()?, used })
+    /// With the reserve taken off what is free.
+    pub fn capacity(&self) -> io::Result<Capacity> {
+        let Capacity { total, free } = self.disk.capacity(&self.root)?;
+        Ok(Capacity { total, free: free.saturating_sub(self.reserve) })
     }
 
     fn free(&self) -> io::Result<u64> {
-        Ok(self.disk.capacity(&self.root)?.free.saturating_sub(self.reserve))
+        Ok(self.capacity()?.free)
     }
 }
 
@@ -99,7 +98,7 @@ mod tests {
         free(299);
         assert!(!gauge.admits(1).unwrap());
         assert!(gauge.admits(0).unwrap(), "overwriting needs no room");
-        assert_eq!(gauge.space(5).unwrap().free, 0);
+        assert_eq!(gauge.capacity().unwrap().free, 0);
     }
 
     /// A disk with so much free, a gauge that keeps 800 bytes of it, and the time.

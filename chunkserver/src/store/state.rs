@@ -121,9 +121,11 @@ impl Store {
 
 /// Removes a chunk from disk and memory.
 fn remove_file(shared: &Shared, handle: ChunkHandle) -> io::Result<()> {
-    match shared.disk.remove(&shared.layout.chunk(handle)) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        removed => removed?,
+    if let Some(volume) = shared.volume_of(handle) {
+        match volume.disk.remove(&volume.layout.chunk(handle)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
     }
     shared.index.remove(handle);
     shared.changes.touch(handle);

@@ -38,7 +38,7 @@ use crate::replication::Replication;
 use crate::scrub::Scrub;
 use crate::service::Service;
 use crate::store::disk::OsDisk;
-use crate::store::{DATA_OFFSET, Layout, Store, StoreLimits};
+use crate::store::{DATA_OFFSET, Layout, Place, Store, StoreLimits};
 
 const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(77));
 const BLOCK: usize = BLOCK_SIZE;
@@ -66,8 +66,8 @@ impl Node {
     async fn on(dir: tempfile::TempDir, n: u128, given_out: ChunkHandle) -> Self {
         let server = ServerId(Uuid::from_u128(n));
         let limits = StoreLimits { reserve_bytes: 0, open_chunks: NonZeroUsize::new(64).unwrap() };
-        let layout = Layout::new(dir.path());
-        let (store, _) = Store::open(Arc::new(OsDisk), layout, server, Some(CLUSTER), limits).unwrap();
+        let place = Place::only(Arc::new(OsDisk), Layout::new(dir.path()));
+        let (store, _) = Store::open(vec![place], server, Some(CLUSTER), limits).unwrap();
         store.join(CLUSTER, given_out);
         let shutdown = Shutdown::new();
         let replication = Replication::new(store.clone(), MemberAck { server, boot: BootId(n) });

@@ -81,7 +81,7 @@ impl Metaserver {
 
 fn config(dir: &std::path::Path, metaservers: &[&Endpoint]) -> ChunkserverConfig {
     ChunkserverConfig {
-        data_dir: dir.join("data"),
+        data_dir: dir.join("data").into(),
         listen: "127.0.0.1:0".into(),
         health_listen: String::new(),
         metaservers: metaservers.iter().map(ToString::to_string).collect(),

@@ -16,9 +16,9 @@ const PREFIX: &str = "CAIRN_CHUNKSERVER_";
 
 #[derive(Debug, Args)]
 pub struct ChunkserverArgs {
-    /// Where the chunks are kept
+    /// Where the chunks are kept; given several times, each is a disk that may fail by itself
     #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    pub data: Vec<PathBuf>,
     /// Where clients and other chunkservers connect; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
@@ -55,7 +55,7 @@ pub fn run(args: ChunkserverArgs) -> Result<()> {
 impl ChunkserverArgs {
     fn flags(&self) -> Table {
         let mut flags = Table::new();
-        flag(&mut flags, "data_dir", self.data.as_ref().map(|d| d.display().to_string()));
+        flag(&mut flags, "data_dir", list(&self.data.iter().map(|d| d.display().to_string()).collect::<Vec<_>>()));
         flag(&mut flags, "listen", self.listen.clone());
         flag(&mut flags, "name", self.name.clone());
         flag(&mut flags, "health_listen", self.health.clone());

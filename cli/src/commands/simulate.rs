@@ -24,8 +24,8 @@ pub enum SimulateCommand {
 
 #[derive(Debug, Args)]
 pub struct SubjectsArgs {
-    /// Servers by name, or by label, as in rack=r2
-    #[arg(required = true, value_name = "SERVER|KEY=VALUE", value_parser = subject)]
+    /// Servers by name, or by label, as in rack=r2; disks by SERVER:NUMBER, directory or id, as in disk=c1:0
+    #[arg(required = true, value_name = "SERVER|KEY=VALUE|disk=NAME", value_parser = subject)]
     pub subjects: Vec<Subject>,
     #[command(flatten)]
     pub plain: PlainArgs,
@@ -55,8 +55,13 @@ pub struct PlainArgs {
     pub json: bool,
 }
 
-/// A name, or labels.
+/// A name, labels, or a disk.
 fn subject(text: &str) -> Result<Subject, String> {
+    match text.strip_prefix("disk=") {
+        Some("") => return Err("say which disk, as in disk=c1:0 (see `cairn server list`)".to_owned()),
+        Some(name) => return Ok(Subject::Disk(name.to_owned())),
+        None => {}
+    }
     if !text.contains('=') {
         return Ok(Subject::Server(text.to_owned()));
     }

@@ -138,7 +138,7 @@ impl Chunkservers {
         let (shutdown, mut serving) = (Shutdown::new(), JoinSet::new());
         for n in 1..=args.chunkservers {
             let config = ChunkserverConfig {
-                data_dir: args.data.join(format!("chunks-{n}")),
+                data_dir: args.data.join(format!("chunks-{n}")).into(),
                 name: format!("chunks-{n}"),
                 // One machine, and yet several copies: the disk is all that there is to lose here.
                 labels: vec![format!("host=chunks-{n}")],

@@ -2,6 +2,7 @@
 //!
 //! The JSON is a promise to scripts: fields are added, never renamed. The wire types may change without it.
 
+pub mod disk;
 pub mod fsck;
 pub mod info;
 pub mod repair;

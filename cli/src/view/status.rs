@@ -6,6 +6,7 @@ use cairn_proto::admin::{ClusterStatus, ServerMode, ServerState};
 use cairn_proto::time::Timestamp;
 use serde::Serialize;
 
+use super::disk::{self, DiskView};
 use super::repair::RepairView;
 use super::scrub::ScrubView;
 use super::trash::count;
@@ -44,6 +45,7 @@ pub struct ServerView {
     /// Copies that are to go elsewhere.
     pub to_move: u64,
     pub scrub: ScrubView,
+    pub disks: Vec<DiskView>,
 }
 
 #[derive(Debug, Serialize)]
@@ -114,6 +116,7 @@ impl From<ClusterStatus> for StatusView {
                 damaged: s.damaged,
                 to_move: s.to_move,
                 scrub: s.scrub.into(),
+                disks: disk::views(s.disks),
             })
             .collect();
         servers.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
@@ -188,8 +191,30 @@ impl StatusView {
             let error = w.last_error.as_ref().map(|e| format!("; last error: {e}")).unwrap_or_default();
             say!("work      {}: {}, {} waiting, {} done{error}", w.name, w.state, w.queue, w.done);
         }
+        for (server, disk) in self.disks().filter(|(_, disk)| disk.has_failed()) {
+            say!("disk      {server}:{} {}", disk.number, disk.failure_in_words());
+        }
         say!("");
         self.print_servers();
+        self.print_disks();
+    }
+
+    /// All disks, with the names of their servers.
+    fn disks(&self) -> impl Iterator<Item = (&str, &DiskView)> {
+        self.servers.iter().flat_map(|server| server.disks.iter().map(|disk| (server.name.as_str(), disk)))
+    }
+
+    /// Disks, unless each server has one, and that says nothing that the server does not.
+    fn print_disks(&self) {
+        if self.servers.iter().all(|server| server.disks.len() < 2) && !self.disks().any(|(_, disk)| disk.has_failed())
+        {
+            return;
+        }
+        let mut rows = table::new(&disk::HEADS);
+        for (server, disk) in self.disks() {
+            rows.add_row(disk.row(server));
+        }
+        say!("\n{rows}");
     }
 
     /// What is in the trash, if anything is.
@@ -243,6 +268,7 @@ impl StatusView {
             ]);
         }
         say!("{rows}");
+        self.print_disks();
     }
 
     /// Space by server.

@@ -27,7 +27,7 @@ impl Cluster {
         let mut chunkservers = Vec::new();
         for number in 1..=2 {
             let config = ChunkserverConfig {
-                data_dir: dir.path().join(format!("chunks-{number}")),
+                data_dir: dir.path().join(format!("chunks-{number}")).into(),
                 listen: "127.0.0.1:0".into(),
                 health_listen: String::new(),
                 metaservers: vec![endpoint.to_string()],

@@ -4,11 +4,18 @@ use std::collections::HashMap;
 
 use cairn_proto::chunk::CHUNK_SIZE;
 use cairn_proto::chunkserver::{ChunkStat, ChunkState};
-use cairn_proto::ids::{ChunkHandle, ChunkVersion};
+use cairn_proto::disk::MAX_DISKS;
+use cairn_proto::ids::{ChunkHandle, ChunkVersion, DiskNumber};
 
-/// Set in the packed length of a dirty copy. Lengths need 27 bits.
-const DIRTY: u32 = 1 << 31;
-const _: () = assert!(CHUNK_SIZE < DIRTY as u64);
+/// Bits of a packed copy, from the lowest: length, whether it is dirty, number of the disk, version.
+const LENGTH_BITS: u32 = 27;
+const DISK_BITS: u32 = 6;
+const DIRTY: u64 = 1 << LENGTH_BITS;
+const DISK_SHIFT: u32 = LENGTH_BITS + 1;
+const VERSION_SHIFT: u32 = DISK_SHIFT + DISK_BITS;
+/// Versions from here on are taken for this one. No chunk's members change a billion times; a server that says so says nonsense.
+const LAST_VERSION: u32 = (1 << (u64::BITS - VERSION_SHIFT)) - 1;
+const _: () = assert!(CHUNK_SIZE < 1 << LENGTH_BITS && MAX_DISKS <= 1 << DISK_BITS);
 
 /// One reported copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +24,12 @@ pub struct Copy {
     /// Bytes to the end of the last written one.
     pub length: u32,
     pub state: ChunkState,
+    pub disk: DiskNumber,
 }
 
 impl From<&ChunkStat> for Copy {
     fn from(stat: &ChunkStat) -> Self {
-        Self { version: stat.id.version, length: stat.length, state: stat.state }
+        Self { version: stat.id.version, length: stat.length, state: stat.state, disk: stat.disk }
     }
 }
 
@@ -32,26 +40,28 @@ pub struct CopyMap {
     dirty: usize,
 }
 
-/// Eight bytes, aligned like the handle's half: one entry of the table is sixteen.
+/// Eight bytes, as the handle: one entry of the table is sixteen.
 #[derive(Clone, Copy, Debug)]
-struct Packed {
-    version: ChunkVersion,
-    length_and_dirty: u32,
-}
+struct Packed(u64);
 
 impl Packed {
     fn new(copy: Copy) -> Self {
-        let dirty = if copy.state == ChunkState::Dirty { DIRTY } else { 0 };
-        Self { version: copy.version, length_and_dirty: (copy.length & !DIRTY) | dirty }
+        let Copy { version, length, state, disk } = copy;
+        let dirty = if state == ChunkState::Dirty { DIRTY } else { 0 };
+        let length = u64::from(length).min(DIRTY - 1);
+        let disk = u64::from(disk.0).min((1 << DISK_BITS) - 1);
+        Self(length | dirty | disk << DISK_SHIFT | u64::from(version.0.min(LAST_VERSION)) << VERSION_SHIFT)
     }
 
     fn is_dirty(self) -> bool {
-        self.length_and_dirty & DIRTY != 0
+        self.0 & DIRTY != 0
     }
 
     fn unpack(self) -> Copy {
         let state = if self.is_dirty() { ChunkState::Dirty } else { ChunkState::Clean };
-        Copy { version: self.version, length: self.length_and_dirty & !DIRTY, state }
+        let disk = DiskNumber((self.0 >> DISK_SHIFT) as u8 & ((1 << DISK_BITS) - 1));
+        let version = ChunkVersion((self.0 >> VERSION_SHIFT) as u32);
+        Copy { version, length: (self.0 & (DIRTY - 1)) as u32, state, disk }
     }
 }
 
@@ -105,12 +115,30 @@ mod tests {
     use super::*;
 
     fn copy(version: u32, length: u32, state: ChunkState) -> Copy {
-        Copy { version: ChunkVersion(version), length, state }
+        Copy { version: ChunkVersion(version), length, state, disk: DiskNumber(version as u8 % MAX_DISKS as u8) }
     }
 
     #[test]
     fn an_entry_takes_sixteen_bytes() {
         assert_eq!(size_of::<(ChunkHandle, Packed)>(), 16);
+    }
+
+    #[test]
+    fn everything_fits_into_eight_bytes() {
+        for version in [0, 1, 2, 63, LAST_VERSION] {
+            for (length, state) in
+                [(0, ChunkState::Dirty), (CHUNK_SIZE as u32, ChunkState::Clean), (77, ChunkState::Dirty)]
+            {
+                let copy = copy(version, length, state);
+                assert_eq!(Packed::new(copy).unpack(), copy);
+            }
+        }
+        let nonsense = Copy { disk: DiskNumber(u8::MAX), ..copy(u32::MAX, u32::MAX, ChunkState::Clean) };
+        let read = Packed::new(nonsense).unpack();
+        assert_eq!(
+            (read.version, read.state, read.disk),
+            (ChunkVersion(LAST_VERSION), ChunkState::Clean, DiskNumber(63))
+        );
     }
 
     #[test]

@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn what_is_left() {
-        let copy = Copy { version: ChunkVersion(1), length: 1, state: ChunkState::Clean };
+        let copy = Copy { version: ChunkVersion(1), length: 1, state: ChunkState::Clean, disk: Default::default() };
         let view = |standing, reported, copy| {
             let server = ServerId(Uuid::from_u128(1));
             remains(&MemberView { server, standing, reported, copy, place: None, leaving: false })

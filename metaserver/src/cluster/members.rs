@@ -135,7 +135,7 @@ mod tests {
 
     fn has_it() -> Result<ChunkStat, PeerError> {
         let id = ChunkId { handle: HANDLE, version: ChunkVersion(2), inode: InodeId(2), index: ChunkIndex(0) };
-        Ok(ChunkStat { id, state: ChunkState::Dirty, length: 1, allocated: 4096 })
+        Ok(ChunkStat { id, state: ChunkState::Dirty, length: 1, allocated: 4096, disk: Default::default() })
     }
 
     fn lacks_it() -> Result<ChunkStat, PeerError> {

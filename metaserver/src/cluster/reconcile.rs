@@ -255,7 +255,7 @@ mod tests {
     const GONE: Writers = Writers { present: false, abandoned: false, all_known: true, quiet_for: None };
 
     fn member(standing: Standing, state: ChunkState) -> MemberView {
-        let copy = Some(Copy { version: ChunkVersion(1), length: 1, state });
+        let copy = Some(Copy { version: ChunkVersion(1), length: 1, state, disk: Default::default() });
         let server = ServerId(Uuid::from_u128(1));
         MemberView { server, standing, reported: true, copy, place: None, leaving: false }
     }

@@ -11,7 +11,7 @@ use cairn_proto::admin::{ServerMode, ServerState};
 use cairn_proto::chunk::Replica;
 use cairn_proto::chunkserver::{ChunkStat, ChunkState};
 use cairn_proto::cluster::{ChunkChange, ClusterError, Heartbeat, Registration, Report, Space};
-use cairn_proto::ids::{ChunkHandle, ServerId};
+use cairn_proto::ids::{ChunkHandle, DiskNumber, ServerId};
 use cairn_proto::labels::Labels;
 use cairn_proto::time::Timestamp;
 use cairn_proto::transport::Endpoint;
@@ -160,6 +160,11 @@ impl Registry {
         if let Some(server) = self.servers.read().get(&server) {
             server.lock().count_damage();
         }
+    }
+
+    /// On which disk of a server the copy of a chunk is that it reported.
+    pub fn disk_of(&self, server: ServerId, handle: ChunkHandle) -> Option<DiskNumber> {
+        self.servers.read().get(&server)?.lock().copy(handle).map(|copy| copy.disk)
     }
 
     /// What is known of a server about one chunk.

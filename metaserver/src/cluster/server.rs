@@ -6,6 +6,7 @@ use cairn_proto::admin::{ServerMode, ServerState, ServerStatus};
 use cairn_proto::chunk::Replica;
 use cairn_proto::chunkserver::ChunkStat;
 use cairn_proto::cluster::{ChunkChange, Heartbeat, Registration, Space};
+use cairn_proto::disk::{DiskStatus, MAX_DISKS};
 use cairn_proto::ids::{ChunkHandle, ServerId};
 use cairn_proto::labels::Labels;
 use cairn_proto::scrub::ScrubStatus;
@@ -64,6 +65,8 @@ pub struct Server {
     last_seq: u64,
     damaged: u64,
     scrub: ScrubStatus,
+    /// As of its last heartbeat, by their numbers.
+    disks: Vec<DiskStatus>,
     copies: CopyMap,
     /// The pages of a report that is not complete. Until then `copies` is what was known before.
     incoming: Option<CopyMap>,
@@ -88,6 +91,7 @@ impl Server {
             last_seq: 0,
             damaged: 0,
             scrub: ScrubStatus::default(),
+            disks: Vec::new(),
             copies: CopyMap::default(),
             incoming: None,
         }
@@ -136,6 +140,8 @@ impl Server {
         self.load = heartbeat.load;
         self.placed = 0;
         self.scrub = heartbeat.scrub;
+        // None behind the last number that a copy can be on.
+        self.disks = heartbeat.disks.iter().take(MAX_DISKS).cloned().collect();
         if heartbeat.seq <= self.last_seq {
             return Some(Beat::Repeated);
         }
@@ -182,6 +188,11 @@ impl Server {
 
     pub fn copy(&self, handle: ChunkHandle) -> Option<Copy> {
         self.copies.get(handle)
+    }
+
+    /// Its disks, as far as it has said.
+    pub fn disks(&self) -> &[DiskStatus] {
+        &self.disks
     }
 
     pub fn copies(&self) -> &CopyMap {
@@ -268,6 +279,7 @@ impl Server {
             silent_ms: self.silent(now).as_millis() as u64,
             damaged: self.damaged,
             scrub: self.scrub,
+            disks: self.disks.clone(),
         }
     }
 }

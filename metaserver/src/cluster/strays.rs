@@ -125,7 +125,7 @@ mod tests {
     const OTHER: ServerId = ServerId(Uuid::from_u128(2));
 
     fn copy(version: u32) -> Copy {
-        Copy { version: ChunkVersion(version), length: 1, state: ChunkState::Clean }
+        Copy { version: ChunkVersion(version), length: 1, state: ChunkState::Clean, disk: Default::default() }
     }
 
     fn chunk(version: u32, target: u8) -> Chunk {

@@ -240,7 +240,10 @@ async fn an_unwritten_chunk_gets_new_members_only_once_it_is_written() {
     let chunk = world.chunk(handle);
     assert_eq!((chunk.version, chunk.members), (ChunkVersion(1), vec![server(1)]));
     let id = super::members::id_at(handle, ChunkVersion(1), &world.chunk(handle));
-    world.hold(server(1), ChunkStat { id, state: ChunkState::Dirty, length: 5, allocated: 4096 });
+    world.hold(
+        server(1),
+        ChunkStat { id, state: ChunkState::Dirty, length: 5, allocated: 4096, disk: Default::default() },
+    );
     repair(&world).await;
     assert_eq!(world.chunk(handle).members, [server(1), server(2)]);
     assert_eq!(versions(&world, handle, &[1, 2]), [Some(2), Some(2)]);

@@ -241,7 +241,7 @@ mod tests {
     fn table(version: u32, inode: u64, length: u32) -> Result<BlockTable, PeerError> {
         let id =
             ChunkId { handle: HANDLE, version: ChunkVersion(version), inode: InodeId(inode), index: ChunkIndex(1) };
-        let stat = ChunkStat { id, state: ChunkState::Clean, length, allocated: 0 };
+        let stat = ChunkStat { id, state: ChunkState::Clean, length, allocated: 0, disk: Default::default() };
         Ok(BlockTable { stat, sums: vec![], damaged: vec![] })
     }
 

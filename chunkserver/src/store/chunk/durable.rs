@@ -64,7 +64,7 @@ impl ChunkFiles {
             tasks.push(Box::new(move || file.sync_data()));
         }
         if name && !self.name.is_durable() {
-            let (disk, name) = (self.shared.disk.clone(), self.name.clone());
+            let (disk, name) = (self.volume.disk.clone(), self.name.clone());
             tasks.push(Box::new(move || name.sync(&*disk)));
         }
         all_at_once(tasks)

@@ -57,7 +57,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use cairn_proto::chunk::{BlockSum, ChunkId};
 use cairn_proto::chunkserver::{ChunkStat, ChunkState};
 use cairn_proto::error::ChunkError;
-use cairn_proto::ids::ChunkHandle;
+use cairn_proto::ids::{ChunkHandle, DiskNumber};
 use parking_lot::Mutex;
 
 use super::disk::{DiskFile, Part};
@@ -65,6 +65,7 @@ use super::header::Header;
 use super::names::Name;
 use super::shared::{Shared, disk_error};
 use super::table::SumTable;
+use super::volume::Volume;
 
 pub use durable::Covered;
 pub use open::{ReadHeader, ReadHeaderError, read_header};
@@ -75,6 +76,7 @@ pub use write::Piece;
 #[derive(Debug)]
 pub struct ChunkFiles {
     shared: Arc<Shared>,
+    volume: Arc<Volume>,
     /// All of it, of which only the header is written by this name.
     file: Arc<dyn DiskFile>,
     data: Part,
@@ -121,7 +123,7 @@ impl ChunkFiles {
     }
 
     pub fn stat(&self) -> ChunkStat {
-        self.known.lock().stat()
+        self.known.lock().stat(self.volume.number)
     }
 
     pub fn state(&self) -> ChunkState {
@@ -145,15 +147,20 @@ impl ChunkFiles {
         self.known.lock().doubts.contains_key(&block)
     }
 
+    /// The disk that it is on.
+    pub fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
     /// Whether all that matters is on disk or in the index, so that this can be dropped and opened again.
     pub fn can_close(&self) -> bool {
-        self.known.lock().stale.is_none() && !self.failed.load(Ordering::Acquire)
+        !self.volume.works() || self.known.lock().stale.is_none() && !self.failed.load(Ordering::Acquire)
     }
 
     /// Has the index and the metaservers know of a change.
     fn publish(&self) {
         let known = self.known.lock();
-        let (stat, scanned) = (known.stat(), known.doubts.is_empty());
+        let (stat, scanned) = (known.stat(self.volume.number), known.doubts.is_empty());
         // Under the lock, so that the index ends with the newest of two stats.
         self.shared.publish(stat, scanned);
     }
@@ -173,8 +180,8 @@ impl ChunkFiles {
 }
 
 impl Known {
-    fn stat(&self) -> ChunkStat {
-        ChunkStat { allocated: self.table.allocated(), ..self.header.stat() }
+    fn stat(&self, disk: DiskNumber) -> ChunkStat {
+        ChunkStat { allocated: self.table.allocated(), ..self.header.stat(disk) }
     }
 
     /// Remembers that the file's entries of `blocks` are not what they should be.

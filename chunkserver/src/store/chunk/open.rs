@@ -64,8 +64,9 @@ impl ChunkFiles {
     pub fn open(shared: &Arc<Shared>, handle: ChunkHandle) -> Result<Self, ChunkError> {
         let entry = shared.index.get(handle).ok_or(ChunkError::NotFound(handle))?;
         let fail = |error: &io::Error| disk_error("open a chunk", Some(handle), error);
-        let directory = shared.make_dir(handle).map_err(|e| fail(&e))?;
-        let file = match shared.disk.open(&shared.layout.chunk(handle), OpenMode::Existing) {
+        let volume = shared.volumes.get(entry.stat.disk).ok_or(ChunkError::NotFound(handle))?;
+        let directory = volume.make_dir(handle).map_err(|e| fail(&e))?;
+        let file = match volume.disk.open(&volume.layout.chunk(handle), OpenMode::Existing) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(shared.lost(handle)),
             Err(error) => return Err(fail(&error)),
@@ -99,6 +100,7 @@ impl ChunkFiles {
         }
         let files = Self {
             shared: shared.clone(),
+            volume: volume.clone(),
             file,
             data,
             name: directory.enter(),

@@ -41,9 +41,9 @@ impl ChunkFiles {
     /// does not match.
     pub fn mismatches(&self, blocks: Range<u32>) -> Result<Vec<u32>, ChunkError> {
         let sums = self.known.lock().table.slice(blocks.clone());
-        let path = self.shared.layout.chunk(self.handle());
+        let path = self.volume.layout.chunk(self.handle());
         let (offset, len) = (DATA_OFFSET + u64::from(blocks.start) * BLOCK_SIZE as u64, blocks.len() * BLOCK_SIZE);
-        match self.shared.disk.read_from_disk(&path, offset, len) {
+        match self.volume.disk.read_from_disk(&path, offset, len) {
             Ok(mut bytes) => {
                 // Where the file is shorter than the chunk, the zeros that stand in for it must answer to the sums like any bytes.
                 bytes.resize(len, 0);

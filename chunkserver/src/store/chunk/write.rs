@@ -44,7 +44,7 @@ impl ChunkFiles {
     pub(super) fn put(&self, offset: u32, data: &[u8], sums: &[BlockSum]) -> Result<(), ChunkError> {
         let blocks = blocks_of(offset, data.len());
         let (entries, new_blocks) = self.announce(&blocks, sums);
-        self.shared.admit(u64::from(new_blocks) * BLOCK_SIZE as u64)?;
+        self.volume.admit(u64::from(new_blocks) * BLOCK_SIZE as u64)?;
         if let Err(PartialWrite { error, .. }) = self.write_entries(&blocks, &entries) {
             self.known.lock().mark_stale(blocks);
             return Err(self.disk_error("write sums", &error));

@@ -3,6 +3,8 @@
 //! [`OsDisk`] is the real one. [`sim::SimDisk`] is one in memory that fails, fills up, and forgets what was not synced, as
 //! a disk does whose power is cut.
 
+#[cfg(feature = "faults")]
+pub mod errors;
 mod os;
 mod parallel;
 mod part;
@@ -10,6 +12,7 @@ mod part;
 pub mod power_cuts;
 #[cfg(test)]
 pub mod sim;
+mod watched;
 
 use std::fmt;
 use std::io;
@@ -18,6 +21,7 @@ use std::path::{Path, PathBuf};
 pub use os::OsDisk;
 pub use parallel::{Task, all_at_once};
 pub use part::Part;
+pub use watched::Watched;
 
 /// Bytes of a file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +58,10 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// here: see [`DiskFile::check_written`].
     fn sync_all(&self, dir: &Path) -> io::Result<()>;
     fn capacity(&self, dir: &Path) -> io::Result<Capacity>;
+    /// Which device a directory is on, where that can be told.
+    fn device(&self, _dir: &Path) -> Option<u64> {
+        None
+    }
     /// Up to `len` bytes of a file as they are on the disk, not as the kernel remembers them, as far as the file system can tell one from
     /// the other. Fewer than asked for mean the end of the file. Both numbers are multiples of a block.
     fn read_from_disk(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>>;

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use cairn_runtime::crashsafe;
@@ -67,6 +67,10 @@ impl Disk for OsDisk {
         let stat = nix::sys::statvfs::statvfs(dir)?;
         let unit = stat.fragment_size();
         Ok(Capacity { total: stat.blocks() * unit, free: stat.blocks_available() * unit })
+    }
+
+    fn device(&self, dir: &Path) -> Option<u64> {
+        std::fs::metadata(dir).ok().map(|metadata| metadata.dev())
     }
 
     /// With `O_DIRECT`: it also leaves alone what the kernel keeps for those who read by way of it.

@@ -200,6 +200,10 @@ impl Disk for PowerCuts {
         OsDisk.capacity(dir)
     }
 
+    fn device(&self, dir: &Path) -> Option<u64> {
+        OsDisk.device(dir)
+    }
+
     fn read_from_disk(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         OsDisk.read_from_disk(path, offset, len)
     }

@@ -33,6 +33,8 @@ pub struct Faults {
     pub whole_syncs_hide: bool,
     /// What [`Disk::capacity`] says is free.
     pub free: Option<u64>,
+    /// Everything fails with `EIO`.
+    pub broken: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -163,8 +165,13 @@ impl SimDisk {
 }
 
 impl World {
+    fn check_whole(&self) -> io::Result<()> {
+        if self.faults.broken { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+    }
+
     /// Counts an operation that changes something.
     fn step(&mut self) -> io::Result<()> {
+        self.check_whole()?;
         match &mut self.faults.dies_after {
             Some(0) => Err(io::Error::other("the process is dead")),
             Some(left) => {
@@ -240,6 +247,7 @@ fn copy_from(bytes: &[u8], at: usize, part: &mut [u8]) {
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
         let mut world = self.0.lock();
+        world.check_whole()?;
         let node = match (world.shown.get(path).copied(), mode) {
             (Some(_), OpenMode::New) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Some(node), _) => node,
@@ -277,6 +285,7 @@ impl Disk for SimDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         let world = self.0.lock();
+        world.check_whole()?;
         let depth = dir.components().count() + 1;
         let below = world.shown.keys().filter(|path| path.starts_with(dir));
         let mut entries: Vec<PathBuf> = below.map(|path| path.components().take(depth).collect()).collect();
@@ -311,12 +320,14 @@ impl Disk for SimDisk {
 
     fn capacity(&self, _dir: &Path) -> io::Result<Capacity> {
         let mut world = self.0.lock();
+        world.check_whole()?;
         world.capacity_asked += 1;
         Ok(Capacity { total: TOTAL, free: world.faults.free.unwrap_or(TOTAL) })
     }
 
     fn read_from_disk(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let world = self.0.lock();
+        world.check_whole()?;
         let node = world.shown.get(path).ok_or(io::ErrorKind::NotFound)?;
         let bytes = world.files[*node].shown.get(offset as usize..).unwrap_or_default();
         Ok(bytes[..bytes.len().min(len)].to_vec())
@@ -326,6 +337,7 @@ impl Disk for SimDisk {
 impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let world = self.world.lock();
+        world.check_whole()?;
         let bytes = world.files[self.node].shown.get(offset as usize..).unwrap_or_default();
         let n = bytes.len().min(buf.len());
         buf[..n].copy_from_slice(&bytes[..n]);

@@ -174,7 +174,8 @@ async fn a_newer_release_s_chunks_stop_the_start() {
     let newer = super::super::seal::seal(*b"CAIRNCHK", 2, &0u8).unwrap();
     rig.disk.put(&rig.layout.chunk(id.handle), &newer);
     let limits = StoreLimits { reserve_bytes: 0, open_chunks: NonZeroUsize::MIN };
-    let opened = Store::open(Arc::new(rig.disk.clone()), rig.layout.clone(), ServerId::random(), Some(CLUSTER), limits);
+    let place = Place::only(Arc::new(rig.disk.clone()), rig.layout.clone());
+    let opened = Store::open(vec![place], ServerId::random(), Some(CLUSTER), limits);
     let error = opened.map(drop).unwrap_err().to_string();
     assert!(error.contains("format 2") && error.contains("upgrade"), "{error}");
 }

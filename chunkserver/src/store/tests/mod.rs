@@ -1,6 +1,7 @@
 //! The store as its callers see it, over a disk in memory that fails and forgets.
 
 mod crash;
+mod disks;
 mod faults;
 mod handing_back;
 mod model;
@@ -43,8 +44,8 @@ impl Rig {
         let layout = Layout::new(Path::new("/data"));
         let limits = StoreLimits { reserve_bytes: 1 << 20, open_chunks: NonZeroUsize::MIN };
         let server = ServerId(Uuid::from_u128(8));
-        let (store, report) =
-            Store::open(Arc::new(disk.clone()), layout.clone(), server, Some(CLUSTER), limits).unwrap();
+        let place = Place::only(Arc::new(disk.clone()), layout.clone());
+        let (store, report) = Store::open(vec![place], server, Some(CLUSTER), limits).unwrap();
         store.join(CLUSTER, ChunkHandle(0));
         Self { disk, layout, store, report }
     }

@@ -15,7 +15,7 @@ fn secs(n: u64) -> Moment {
 fn stat(handle: u64, version: u32, state: ChunkState) -> ChunkStat {
     let handle = ChunkHandle(handle);
     let id = ChunkId { handle, version: ChunkVersion(version), inode: InodeId(2), index: ChunkIndex(0) };
-    ChunkStat { id, state, length: 9, allocated: 4096 }
+    ChunkStat { id, state, length: 9, allocated: 4096, disk: Default::default() }
 }
 
 fn beat(registry: &Registry, seq: u64, changes: Vec<ChunkChange>, now: Moment) -> Result<Beat, ClusterError> {
@@ -25,6 +25,7 @@ fn beat(registry: &Registry, seq: u64, changes: Vec<ChunkChange>, now: Moment) -
         space: registration(server(1)).space,
         load: 5,
         changes,
+        disks: Vec::new(),
         scrub: Default::default(),
     };
     registry.heartbeat(&heartbeat, now)

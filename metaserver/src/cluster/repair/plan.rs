@@ -152,7 +152,8 @@ mod tests {
 
     /// Members 1, 2, … of the given standings, each with a clean copy.
     fn members(standings: &[Standing]) -> Vec<MemberView> {
-        let copy = Some(Copy { version: ChunkVersion(1), length: 9, state: ChunkState::Clean });
+        let copy =
+            Some(Copy { version: ChunkVersion(1), length: 9, state: ChunkState::Clean, disk: Default::default() });
         let view = |(n, &standing): (usize, &Standing)| MemberView {
             server: server(n as u128 + 1),
             standing,
