@@ -330,8 +330,7 @@ impl World {
         let allocate = Mutation::AllocateChunks { inode, first: index, count: 1 };
         self.mutate(allocate, Decided::Chunks(vec![placement])).await;
         if length > 0 {
-            let extent =
-                cairn_proto::meta::ChunkExtent { index, handle, length, allocated: length, disk: Default::default() };
+            let extent = cairn_proto::meta::ChunkExtent { index, handle, length, allocated: length };
             let commit = Mutation::CommitWrite {
                 inode,
                 size: u64::from(length),
@@ -342,7 +341,10 @@ impl World {
             self.mutate(commit, Decided::Nothing).await;
             for &server in servers {
                 let id = ChunkId { handle, version: ChunkVersion::FIRST, inode, index };
-                self.hold(server, ChunkStat { id, state: ChunkState::Clean, length, allocated: length });
+                self.hold(
+                    server,
+                    ChunkStat { id, state: ChunkState::Clean, length, allocated: length, disk: Default::default() },
+                );
             }
         }
         handle

@@ -242,7 +242,9 @@ fn refusal(cluster: &Cluster, directories: &[PathBuf]) -> Result<String> {
     let mut command = Command::new("timeout");
     command.arg("20").arg(binaries::cairn()).args(["chunkserver", "--listen", "127.0.0.1:0", "--health", ""]);
     command.args(["--meta", cluster.meta_endpoint(), "--log", "error"]);
-    directories.iter().for_each(|dir| drop(command.arg("--data").arg(dir)));
+    for dir in directories {
+        command.arg("--data").arg(dir);
+    }
     let output = run::output(&mut command)?;
     let said = run::printed(&output);
     ensure!(output.status.code() == Some(1), "it was to be refused, and ended with {}: {said}", output.status);

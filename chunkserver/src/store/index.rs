@@ -94,7 +94,9 @@ impl Index {
         let mut inner = self.inner.lock();
         let here = inner.entries.values().filter(|entry| entry.stat.disk == disk);
         let handles: HashSet<ChunkHandle> = here.map(|entry| entry.stat.id.handle).collect();
-        handles.iter().for_each(|handle| drop(inner.remove(*handle)));
+        for handle in &handles {
+            inner.remove(*handle);
+        }
         handles
     }
 

@@ -20,6 +20,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
+use super::disk::Disk;
 use super::disk::sim::SimDisk;
 use super::header::DATA_OFFSET;
 use super::table::blocks_of;
