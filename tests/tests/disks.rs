@@ -31,7 +31,12 @@ fn that_fail(disks: usize) -> Result<Options> {
 /// From now on every call to a disk fails with `EIO`, or not any more.
 fn set_broken(cluster: &Cluster, server: usize, disk: usize, broken: bool) -> Result<()> {
     let switch = cluster.disk_dir(server, disk).with_extension("eio");
-    Ok(if broken { std::fs::write(switch, b"")? } else { std::fs::remove_file(switch)? })
+    if broken {
+        std::fs::write(switch, b"")?;
+    } else {
+        std::fs::remove_file(switch)?;
+    }
+    Ok(())
 }
 
 /// Writes and syncs files of one chunk each.

@@ -24,6 +24,7 @@ fn open(dir: &tempfile::TempDir) -> (Store, Arc<DataDirs>) {
     (store, Arc::new(data_dirs))
 }
 
+#[expect(clippy::disallowed_methods, reason = "the disk is away, and back: no crash comes between")]
 #[tokio::test]
 async fn a_disk_that_is_gone_is_taken_out_and_the_others_remember() {
     let dir = tempfile::tempdir().unwrap();

@@ -17,7 +17,8 @@ const POINT: &str = "CAIRN_CRASH_POINT";
 fn open(dir: &Path) -> Store {
     let limits = StoreLimits { reserve_bytes: 0, open_chunks: NonZeroUsize::MIN };
     let server = ServerId(Uuid::from_u128(1));
-    let (store, _) = Store::open(Arc::new(OsDisk), Layout::new(dir), server, Some(CLUSTER), limits).unwrap();
+    let place = Place::only(Arc::new(OsDisk), Layout::new(dir));
+    let (store, _) = Store::open(vec![place], server, Some(CLUSTER), limits).unwrap();
     store.join(CLUSTER, ChunkHandle(0));
     store
 }

@@ -62,8 +62,9 @@ impl Locked {
 
 fn look(root: &Path) -> Result<Candidate, DataDirError> {
     match std::fs::symlink_metadata(root) {
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Candidate::Absent),
-        found => drop(found.map_err(io_error(root, "look at it"))?),
+        Err(error) => return Err(io_error(root, "look at it")(error)),
     }
     let layout = Layout::new(root);
     let path = layout.identity();

@@ -77,7 +77,11 @@ impl Two {
 
     /// As the worker does it.
     fn watch(&self, disk: DiskNumber) -> Result<(), String> {
-        self.store.try_disk(disk, 7).inspect_err(|why| drop(self.store.take_out(disk, why)))
+        let tried = self.store.try_disk(disk, 7);
+        if let Err(why) = &tried {
+            self.store.take_out(disk, why);
+        }
+        tried
     }
 }
 
