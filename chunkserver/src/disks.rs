@@ -1,6 +1,6 @@
 //! Watching the disks: each is tried now and then, and at once after an error; one that has failed is taken out of use.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cairn_proto::ids::DiskNumber;
@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct DiskWatch {
     store: Store,
-    data_dirs: Arc<DataDirs>,
+    /// Not a share in them: where the server is gone the directories may be another's.
+    data_dirs: Weak<DataDirs>,
     disk: DiskNumber,
     /// It is in use, and was when the server started.
     in_use: bool,
@@ -28,8 +29,8 @@ pub struct DiskWatch {
 }
 
 impl DiskWatch {
-    pub fn new(store: Store, data_dirs: Arc<DataDirs>, disk: DiskNumber) -> Self {
-        let in_use = store.works(disk);
+    pub fn new(store: Store, data_dirs: &Arc<DataDirs>, disk: DiskNumber) -> Self {
+        let (in_use, data_dirs) = (store.works(disk), Arc::downgrade(data_dirs));
         Self { store, data_dirs, disk, in_use, tries: 0 }
     }
 
@@ -55,7 +56,7 @@ impl Worker for DiskWatch {
     }
 
     async fn work(&mut self) -> Result<WorkState, WorkError> {
-        if !self.in_use {
+        if !self.in_use || self.data_dirs.strong_count() == 0 {
             return Ok(WorkState::Done);
         }
         let tried = match self.store.works(self.disk) {
@@ -69,7 +70,9 @@ impl Worker for DiskWatch {
         let (store, data_dirs, disk) = (self.store.clone(), self.data_dirs.clone(), self.disk);
         let taking_out = tokio::task::spawn_blocking(move || {
             store.take_out(disk, &why);
-            data_dirs.gone(usize::from(disk.0));
+            if let Some(data_dirs) = data_dirs.upgrade() {
+                data_dirs.gone(usize::from(disk.0));
+            }
         });
         taking_out.await?;
         self.in_use = false;

@@ -158,7 +158,7 @@ impl Chunkserver {
         // Its pace is its own: it has a time to be done by.
         workers.spawn(scrubber, Pace::Unlimited)?;
         for disk in store.disk_numbers() {
-            workers.spawn(DiskWatch::new(store.clone(), data_dirs.clone(), disk), Pace::Unlimited)?;
+            workers.spawn(DiskWatch::new(store.clone(), &data_dirs, disk), Pace::Unlimited)?;
         }
 
         let health_stop = CancellationToken::new();

@@ -29,7 +29,7 @@ fn open(dir: &tempfile::TempDir) -> (Store, Arc<DataDirs>) {
 async fn a_disk_that_is_gone_is_taken_out_and_the_others_remember() {
     let dir = tempfile::tempdir().unwrap();
     let (store, data_dirs) = open(&dir);
-    let mut watch = DiskWatch::new(store.clone(), data_dirs.clone(), DiskNumber(1));
+    let mut watch = DiskWatch::new(store.clone(), &data_dirs, DiskNumber(1));
     assert_eq!(watch.work().await.unwrap(), WorkState::Wait(INTERVAL));
     std::fs::rename(dir.path().join("b"), dir.path().join("elsewhere")).unwrap();
     assert_eq!(watch.work().await.unwrap(), WorkState::Done);
@@ -49,7 +49,7 @@ async fn a_disk_that_is_gone_is_taken_out_and_the_others_remember() {
 async fn an_error_has_it_tried_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let (store, data_dirs) = open(&dir);
-    let mut watch = DiskWatch::new(store.clone(), data_dirs, DiskNumber(0));
+    let mut watch = DiskWatch::new(store.clone(), &data_dirs, DiskNumber(0));
     tokio::time::timeout(SHORTEST, watch.wait()).await.unwrap_err();
     store.take_out(DiskNumber(0), "as the test wants it");
     tokio::time::timeout(PATIENCE, watch.wait()).await.unwrap();
