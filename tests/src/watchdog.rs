@@ -40,7 +40,7 @@ impl Watchdog {
 
 /// This process and its children, thread by thread, with where each is in the kernel. Nothing here looks into the memory of a process: that
 /// waits, too, where a process hangs.
-fn processes() -> String {
+pub fn processes() -> String {
     let own = std::process::id();
     let mut text = String::new();
     for pid in descendants(own).into_iter().chain([own]) {

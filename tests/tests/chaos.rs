@@ -1,6 +1,6 @@
 //! Nothing is lost while everything happens: see [`cairn_tests::chaos`].
 //!
-//! `CAIRN_CHAOS_SECONDS` (default 600) is how long it happens; `CAIRN_SEED` makes the same happen again.
+//! `CAIRN_CHAOS_SECONDS` (default 60) is how long it happens; `CAIRN_SEED` makes the same happen again.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ const END: Duration = Duration::from_secs(90);
 
 fn time() -> Duration {
     let text = std::env::var("CAIRN_CHAOS_SECONDS");
-    Duration::from_secs(text.map_or(600, |text| text.parse().expect("a number of seconds")))
+    Duration::from_secs(text.map_or(60, |text| text.parse().expect("a number of seconds")))
 }
 
 fn options() -> Options {

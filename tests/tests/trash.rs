@@ -188,7 +188,10 @@ fn directories_inherit_how_long_they_keep_and_off_keeps_nothing() {
         fs::remove_file(mount.join(path)).unwrap();
     }
     assert_eq!(paths(&cluster, &[]), ["/kept/sub/deep/f"]);
-    done(&cluster, &["policy", "set", "/kept", "--trash", "2h", "--recursive"]);
+    let said = |args: &[&str]| done(&cluster, &[&["policy", "set", "/kept", "--trash", "2h"], args].concat());
+    assert!(said(&[]).contains("with --recursive for all that is below already"));
+    assert_eq!((shown("/kept"), shown("/kept/sub/deep")), (Some(7200), Some(3600)));
+    assert!(!said(&["--recursive"]).contains("--recursive"));
     assert_eq!((shown("/kept/sub/deep"), shown("/kept/off/below")), (Some(7200), Some(7200)));
     fs::write(mount.join("kept/file"), "x").unwrap();
     assert!(refused(&cluster, &["policy", "set", "/kept/file", "--trash", "1h"]).contains("not a directory"));

@@ -38,7 +38,13 @@ async fn set(args: PolicySetArgs) -> Result<()> {
         client.set_policy(context, inode, change, recursive).await
     };
     let now = target.admin.call(&what, call).await?;
-    print(&PolicyView::new(now.policy, &now.placement, now.retention), args.json)
+    print(&PolicyView::new(now.policy, &now.placement, now.retention), args.json)?;
+    // Only directories have one.
+    let is_directory = now.retention.is_some();
+    if is_directory && !recursive && !args.json {
+        say!("for what is created in {what} from now on; with --recursive for all that is below already, too");
+    }
+    Ok(())
 }
 
 fn change(args: &PolicySetArgs) -> Result<PolicySet> {

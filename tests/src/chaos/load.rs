@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::ledger::Ledger;
 use super::worker::Places;
 use crate::mount::Mount;
+use crate::watchdog::processes;
 
 /// All workers. Dropped, it kills them.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl Load {
         for (n, (worker, before)) in self.0.iter().zip(before).enumerate() {
             // One may be under way.
             while worker.calls()? < before + 2 {
-                ensure!(Instant::now() < end, "worker {n} hangs in a call");
+                ensure!(Instant::now() < end, "worker {n} hangs in a call:\n{}", processes());
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
@@ -81,7 +82,7 @@ impl Load {
         let end = Instant::now() + limit;
         for (n, worker) in self.0.iter_mut().enumerate() {
             while worker.child.try_wait()?.is_none() {
-                ensure!(Instant::now() < end, "worker {n} hangs in a call");
+                ensure!(Instant::now() < end, "worker {n} hangs in a call:\n{}", processes());
                 std::thread::sleep(Duration::from_millis(10));
             }
             let status = worker.child.wait()?;
