@@ -21,8 +21,13 @@ pub(crate) use {announce, say};
 
 /// See [`say`].
 pub fn line(text: Arguments<'_>) {
-    match print(text) {
-        Ok(()) => {}
+    printed(print(text));
+}
+
+/// What came of printing: where it failed, the command ends, as with [`say`].
+pub fn printed<T>(result: io::Result<T>) -> T {
+    match result {
+        Ok(value) => value,
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(NOBODY_READS),
         Err(error) => {
             eprintln!("cairn: cannot print: {error}");

@@ -166,6 +166,8 @@ fn who_prints_for_nobody_ends_without_a_word() -> Result<()> {
         format!("info {}", file.display()),
         format!("df --meta {meta}"),
         format!("server list --meta {meta}"),
+        format!("trash list --meta {meta}"),
+        format!("trash list --json --meta {meta}"),
     ];
     for command in commands {
         // What reads is gone before anything is printed; stderr is what is seen.

@@ -17,9 +17,10 @@ use clap::{Args, Subcommand};
 
 use crate::admin::{Admin, Client};
 use crate::args::MetaArg;
-use crate::out::say;
+use crate::out::{printed, say};
 use crate::target::{self, Target};
-use crate::view::trash::{TrashList, count, shown};
+use crate::view::trash::{TrashList, shown};
+use crate::view::{bytes, count};
 
 #[derive(Debug, Subcommand)]
 pub enum TrashCommand {
@@ -96,18 +97,19 @@ async fn place(path: Option<PathBuf>, meta: MetaArg) -> Result<(Admin, Vec<Name>
 async fn list(args: ListArgs) -> Result<()> {
     let (admin, below) = place(args.path, args.meta).await?;
     let filter = TrashFilter { below, deleted_by: None };
-    let mut list = TrashList::begin(args.json)?;
+    let mut list = printed(TrashList::begin(args.json));
     let mut after = None;
     loop {
         let filter = filter.clone();
         let call = |client: Client, context| async move { client.trash(context, filter, after).await };
         let TrashPage { entries, resume } = admin.call("trash list", call).await?;
         for entry in entries {
-            list.add(entry)?;
+            printed(list.add(entry));
         }
         after = resume;
         if after.is_none() {
-            return Ok(list.end()?);
+            printed(list.end());
+            return Ok(());
         }
     }
 }
@@ -187,14 +189,15 @@ async fn empty(args: EmptyArgs) -> Result<bool> {
     };
     let filter = TrashFilter { below, deleted_by };
     if !yes && stdin().is_terminal() {
-        let TrashCount { entries, bytes } = remove(&admin, &filter, true).await?;
+        let TrashCount { entries, bytes: held } = remove(&admin, &filter, true).await?;
         if entries == 0 {
             say!("there is nothing to remove");
             return Ok(true);
         }
         let entries = count(entries, "entry", "entries");
-        print!("{entries} with {} will be gone for good. Go on? [y/N] ", crate::view::bytes(bytes));
-        stdout().flush()?;
+        let mut out = stdout();
+        let question = write!(out, "{entries} with {} will be gone for good. Go on? [y/N] ", bytes(held));
+        printed(question.and_then(|()| out.flush()));
         let mut answer = String::new();
         stdin().lock().read_line(&mut answer)?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
@@ -202,8 +205,8 @@ async fn empty(args: EmptyArgs) -> Result<bool> {
             return Ok(false);
         }
     }
-    let TrashCount { entries, bytes } = remove(&admin, &filter, false).await?;
-    say!("{} removed for good, {}", count(entries, "entry", "entries"), crate::view::bytes(bytes));
+    let TrashCount { entries, bytes: held } = remove(&admin, &filter, false).await?;
+    say!("{} removed for good, {}", count(entries, "entry", "entries"), bytes(held));
     Ok(true)
 }
 

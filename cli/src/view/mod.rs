@@ -52,3 +52,8 @@ pub fn millis(ms: u64) -> String {
         _ => format!("{} min", ms / 60_000),
     }
 }
+
+/// `1 entry`, `5 entries`.
+pub fn count(n: u64, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
+}

@@ -9,8 +9,7 @@ use serde::Serialize;
 use super::disk::{self, DiskView};
 use super::repair::RepairView;
 use super::scrub::ScrubView;
-use super::trash::count;
-use super::{bytes, millis, table};
+use super::{bytes, count, millis, table};
 use crate::out::say;
 
 #[derive(Debug, Serialize)]

@@ -104,8 +104,3 @@ fn moment(time: Timestamp) -> String {
 pub fn shown(path: &[Name]) -> String {
     if path.is_empty() { "/".to_owned() } else { path.iter().map(|name| format!("/{name}")).collect() }
 }
-
-/// `1 entry`, `5 entries`.
-pub fn count(n: u64, one: &str, many: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
-}
